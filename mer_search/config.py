@@ -1,0 +1,205 @@
+"""Every setting on one page: frozen models, checked when built. Not for reading files.
+
+A *trial* is described by `features`, `model` and `train`; each leaf of these may be searched
+(`mer_search.experiment` reads the search-space file). `data`, `evaluation`, `search` and
+`resources` describe the search itself. Defaults are ours, never a paper's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+NUMERICS_VERSION = 1
+"""Raised when the same settings no longer give the same numbers; part of every digest."""
+
+BackboneName = Literal["facenet-casia", "facenet-vggface2", "vgg-face", "patches"]
+LAYERS: dict[str, tuple[str, ...]] = {
+    "facenet-casia": ("block8", "repeat_1", "repeat_2", "embedding"),
+    "facenet-vggface2": ("block8", "repeat_1", "repeat_2", "embedding"),
+    "vgg-face": ("pool5", "conv5_3", "fc6", "fc7"),
+    "patches": ("grid",),
+}
+"""Layers of each backbone; the first is the default."""
+ONE_REGION = frozenset({"embedding", "fc6", "fc7"})
+"""Layers that give one vector per frame (R = 1): nothing to attend to in space."""
+
+Share = Annotated[float, Field(ge=0.0, lt=1.0)]
+Positive = Annotated[int, Field(ge=1)]
+
+
+class Settings(BaseModel):
+    """Base of all settings: frozen, unknown keys refused, identified by content."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    @property
+    def digest(self) -> str:
+        """16 hex digits that name these values and the version of the numerics."""
+        return digest_of(self.model_dump(mode="json"))
+
+
+def digest_of(content: Any) -> str:
+    """16 hex digits of any JSON value together with `NUMERICS_VERSION`."""
+    text = json.dumps([NUMERICS_VERSION, content], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+class Align(Settings):
+    method: Literal["mtcnn", "none"] = "mtcnn"
+    size: Annotated[int, Field(ge=32, le=512)] = 160  # pixels of the square face image
+
+
+class Keyframes(Settings):
+    method: Literal["uniform", "apex", "difference", "flow", "ssim", "kmeans", "tim", "all"] = (
+        "uniform"
+    )
+    count: Annotated[int, Field(ge=1, le=128)] = 8  # K; without meaning under "all"
+
+
+class Backbone(Settings):
+    name: BackboneName = "facenet-casia"
+    layer: str | None = None  # None becomes the network's first of LAYERS
+    grid: Annotated[int, Field(ge=1, le=32)] = 7  # regions per side, "patches" only
+    weights: Literal["pretrained", "random"] = "pretrained"
+    precision: Literal["fp32", "bf16"] = "fp32"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _first_layer(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("layer") is None:
+            layers = LAYERS.get(values.get("name", "facenet-casia"), (None,))
+            return {**values, "layer": layers[0]}
+        return values
+
+
+class Features(Settings):
+    align: Align = Align()
+    keyframes: Keyframes = Keyframes()
+    backbone: Backbone = Backbone()
+    reference: Literal["none", "onset"] = "none"  # onset: subtract the onset frame's features
+
+
+class Model(Settings):
+    name: Literal["attention-lstm"] = "attention-lstm"
+    attention: Literal["none", "spatial", "temporal", "spatial-temporal"] = "none"
+    score: Literal["additive", "dot", "scaled-dot", "location", "self-attention"] = "additive"
+    attention_size: Positive = 64  # A
+    heads: Positive = 4  # of self-attention over time
+    lstm_size: Positive = 128  # H
+    layers: Annotated[int, Field(ge=1, le=4)] = 1
+    bidirectional: bool = False
+    projection: Annotated[int, Field(ge=0)] = 0  # learned size before the LSTM; 0: none
+    regions: Literal["mean", "flatten"] = "mean"  # without spatial attention
+    pooling: Literal["last", "mean"] = "last"  # without temporal attention
+    doubly_stochastic: Annotated[float, Field(ge=0.0)] = 0.0
+    dropout: Share = 0.0  # of the LSTM's outputs
+    input_dropout: Share = 0.0  # of the standardised channels
+
+
+class Train(Settings):
+    epochs: Positive = 40
+    learning_rate: Annotated[float, Field(gt=0.0)] = 1e-3
+    weight_decay: Annotated[float, Field(ge=0.0)] = 1e-2
+    batch_size: Positive = 32
+    class_weights: Literal["none", "balanced"] = "none"
+    loss: Literal["cross-entropy", "focal"] = "cross-entropy"
+    focal_gamma: Annotated[float, Field(ge=0.0)] = 2.0
+    label_smoothing: Share = 0.0
+    clip_norm: Annotated[float, Field(ge=0.0)] = 0.0  # gradient norm per fold; 0: off
+    schedule: Literal["constant", "cosine"] = "constant"
+    warmup: Share = 0.0  # share of the steps in which the learning rate rises
+    precision: Literal["fp32", "bf16"] = "fp32"  # of matrix products; weights stay fp32
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+class Trial(Settings):
+    """All that one trial needs to know."""
+
+    features: Features = Features()
+    model: Model = Model()
+    train: Train = Train()
+
+    def contradictions(self) -> list[str]:
+        """Settings that exclude each other, one sentence each; empty when all is well."""
+        backbone, model, found = self.features.backbone, self.model, []
+        layers = LAYERS[backbone.name]
+        if backbone.layer not in layers:
+            found.append(
+                f"features.backbone.layer {backbone.layer!r} is not a layer of {backbone.name}; "
+                f"choose from {', '.join(layers)}"
+            )
+        one_region = backbone.layer in ONE_REGION or (
+            backbone.name == "patches" and backbone.grid == 1
+        )
+        if one_region and "spatial" in model.attention:
+            found.append(
+                f"model.attention {model.attention!r} needs several regions but "
+                f"features.backbone.layer {backbone.layer!r} gives one; choose another layer, "
+                "or search attention among none and temporal"
+            )
+        if backbone.name == "patches" and self.features.align.method != "none":
+            found.append(
+                "features.backbone.name 'patches' cuts maps that are aligned already; "
+                "set features.align.method to none"
+            )
+        return found
+
+
+class Data(Settings):
+    reader: str
+    root: str
+    classes: str | dict[str, list[str]] | None = None  # None: the reader's own default
+    on_fault: Literal["refuse", "skip"] = "refuse"
+
+
+class Evaluation(Settings):
+    folds: Annotated[str, Field(pattern=r"^(loso|group-([2-9]|[1-9]\d+))$")] = "loso"
+    objective: Literal["uf1", "uar", "accuracy"] = "uf1"
+
+
+class Racing(Settings):
+    rule: Literal["none"] = "none"
+    blocks: Literal["auto"] | tuple[Positive, ...] = "auto"  # folds per block
+
+
+class Search(Settings):
+    sampler: Literal["tpe", "random"] = "tpe"
+    trials: Positive = 64
+    seed: Annotated[int, Field(ge=0)] = 0
+    concurrency: Literal["auto"] | Positive = "auto"
+    racing: Racing = Racing()
+
+
+class Resources(Settings):
+    cpu: Annotated[float, Field(gt=0)] = 1
+    gpu: Annotated[float, Field(ge=0)] = 0
+
+
+SECTIONS: dict[str, type[Settings]] = {
+    "data": Data,
+    "evaluation": Evaluation,
+    "search": Search,
+    "resources": Resources,
+}
+SEARCHED: dict[str, type[Settings]] = {"features": Features, "model": Model, "train": Train}
+
+
+def leaves(settings: type[Settings] = Trial, prefix: str = "") -> dict[str, Any]:
+    """Dotted path -> default of every leaf below `settings` ("model.lstm_size": 128)."""
+    found: dict[str, Any] = {}
+    for name, field in settings.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, Settings):
+            found |= leaves(kind, f"{prefix}{name}.")
+        else:
+            found[f"{prefix}{name}"] = field.default
+    return found
+
+
+def options(settings: type[Settings], name: str) -> tuple[Any, ...]:
+    """The words a field accepts, or () where it accepts a range."""
+    return get_args(settings.model_fields[name].annotation)
