@@ -1,0 +1,105 @@
+"""Cached embeddings -> a FeatureSet. Opens no image, loads no network, imports no torch."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mer_search.config import Features, digest_of
+from mer_search.datasets.clips import Clip, DataSet
+from mer_search.errors import InputError
+from mer_search.features import plan
+from mer_search.features.cache import Cache
+from mer_search.features.records import FeatureSet, Regions
+
+REGIONS = ("keep", "mean", "flatten")
+
+
+def feature_set(
+    dataset: DataSet, features: Features, *, cache: Cache, regions: Regions = "keep"
+) -> FeatureSet:
+    """All clips' features from the cache.
+
+    Raises:
+        InputError: clips that are not in the cache, that differ in length under `all`, or that
+            have maps of different sizes.
+        WeightsMissing: the network's weights, whose digest is part of the key, are not here.
+        DamagedRecord: an entry is not what was written.
+    """
+    if regions not in REGIONS:
+        raise InputError("regions", f"must be one of {', '.join(REGIONS)}, found {regions!r}")
+    if features.keyframes.method == "all":
+        _check_lengths(dataset)
+    sha256 = plan.identity(features.backbone)
+    x = _gather(dataset, features, sha256, cache, regions)
+    return FeatureSet(
+        x=x,
+        label=np.array([dataset.classes.index(c.label) for c in dataset.clips], np.int64),
+        subject=tuple((clip.dataset, clip.subject) for clip in dataset.clips),
+        keys=tuple(clip.key for clip in dataset.clips),
+        classes=dataset.classes,
+        digest=digest_of([dataset.digest, features.model_dump(mode="json"), sha256, regions]),
+    )
+
+
+def _gather(
+    dataset: DataSet, features: Features, sha256: str, cache: Cache, regions: Regions
+) -> plan.Rows:
+    """[N, K, R, D], filled clip by clip: it is never in memory twice."""
+    x = np.zeros((0, 0, 0, 0), np.float32)
+    missing: list[str] = []
+    shapes: dict[tuple[int, ...], str] = {}
+    for n, clip in enumerate(dataset.clips):
+        one = _clip_features(clip, features, sha256, cache, regions)
+        if one is None:
+            missing.append(clip.key)
+            continue
+        if not shapes:
+            x = np.empty((len(dataset.clips), *one.shape), np.float32)
+        shapes.setdefault(one.shape, clip.key)
+        if len(shapes) == 1:
+            x[n] = one
+    if missing:
+        raise InputError(
+            "features",
+            f"{len(missing)} of {len(dataset.clips)} clips are not in the cache {cache.root} "
+            f"({missing[0]}, ...); run `mer-search extract`",
+        )
+    if len(shapes) > 1:
+        told = ", ".join(f"{key} gives {shape}" for shape, key in list(shapes.items())[:3])
+        raise InputError(
+            "features", f"clips must have maps of one size, but {told}; make the maps equal"
+        )
+    return x
+
+
+def _clip_features(
+    clip: Clip, features: Features, sha256: str, cache: Cache, regions: Regions
+) -> plan.Rows | None:
+    """[K, R, D], or None where something is missing in the cache."""
+    view = plan.view_of(features)
+    wanted = plan.curves_needed([features])
+    curves = cache.arrays(plan.view_key(clip, view), sorted(wanted)) if wanted else {}
+    key = plan.rows_key(clip, view, features.backbone, sha256)
+    stored = cache.arrays(key, ["positions"])
+    if stored is None or curves is None or wanted - curves.keys():
+        return None
+    place = {int(position): row for row, position in enumerate(stored["positions"])}
+    evidence = plan.evidence_of(clip, curves)
+    if not place.keys() >= set(plan.needed(features, evidence)):
+        return None
+    return plan.combine(
+        lambda positions: cache.rows(key, "rows", [place[p] for p in positions]),
+        features,
+        evidence,
+        regions=regions,
+    )
+
+
+def _check_lengths(dataset: DataSet) -> None:
+    lengths = {len(clip.frames): clip.key for clip in dataset.clips}
+    if len(lengths) > 1:
+        told = ", ".join(f"{lengths[n]} has {n}" for n in sorted(lengths)[:3])
+        raise InputError(
+            "features.keyframes.method",
+            f"'all' needs clips of one length, but {told}; choose another method and a count",
+        )

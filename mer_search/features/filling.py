@@ -1,0 +1,116 @@
+"""Which frames a network still has to see, and their embedding. Not for placing faces.
+
+As in `placing`, an entry is computed under its lock and looked up again once the lock is held.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from filelock import Timeout
+
+from mer_search import config
+from mer_search.datasets.clips import Clip
+from mer_search.errors import InputError
+from mer_search.features import plan
+from mer_search.features.align import Matrix
+from mer_search.features.backbones import Backbone, build
+from mer_search.features.cache import Cache
+from mer_search.features.frames import read_frames
+from mer_search.features.placing import Report, look, stored
+
+
+def build_backbone(settings: config.Backbone, *, device: str = "cpu") -> Backbone:
+    """The backbone that settings describe."""
+    return build(
+        settings.name,
+        str(settings.layer),
+        grid=settings.grid,
+        pretrained=settings.weights == "pretrained",
+        precision=settings.precision,
+        device=device,
+    )
+
+
+@dataclass
+class Embedder:
+    """One view and one backbone: which frames of which clips are missing, and their embedding."""
+
+    view: plan.View
+    backbone: config.Backbone
+    sha256: str
+    settings: tuple[config.Features, ...]
+    cache: Cache
+    report: Report
+
+    def count(self, clips: Sequence[Clip]) -> int:
+        """Frames that have to be embedded; clips that a setting cannot serve become faults."""
+        return sum(len(self._missing(clip)) for clip in clips)
+
+    def run(self, clips: Sequence[Clip], *, device: str, told: Callable[[int], None]) -> None:
+        """Embeds what is missing; clips that another process works on come last."""
+        waiting = [clip for clip in clips if self._missing(clip)]
+        if not waiting:
+            return
+        net = build_backbone(self.backbone, device=device)
+        held = []
+        for clip in waiting:
+            try:
+                with self.cache.lock(self._key(clip)).acquire(blocking=False):
+                    self._embed(clip, net)
+            except Timeout:
+                held.append(clip)
+            told(self.report.frames)
+        for clip in held:
+            with self.cache.lock(self._key(clip)):
+                self._embed(clip, net)
+            told(self.report.frames)
+
+    def _key(self, clip: Clip) -> str:
+        return plan.rows_key(clip, self.view, self.backbone, self.sha256)
+
+    def _missing(self, clip: Clip) -> list[int]:
+        """Positions that some setting needs and the cache lacks, ascending."""
+        if clip.key in self.report.faults:
+            return []
+        wanted: set[int] = set()
+        names = sorted(plan.curves_needed(self.settings))
+        curves = self.cache.arrays(plan.view_key(clip, self.view), names) if names else {}
+        evidence = plan.evidence_of(clip, curves or {})
+        try:
+            for features in self.settings:
+                wanted.update(plan.needed(features, evidence))
+        except InputError as fault:
+            self.report.faults[clip.key] = str(fault)
+            return []
+        entry = stored(self.cache, self._key(clip), clip, self.report, ["positions"])
+        return sorted(wanted.difference(entry.get("positions", np.zeros(0)).tolist()))
+
+    def _embed(self, clip: Clip, net: Backbone) -> None:
+        """Adds the missing frames to the clip's entry; called with its lock held."""
+        missing = self._missing(clip)
+        if not missing:
+            return
+        try:
+            frames = read_frames([clip.frames[position] for position in missing])
+            seen = look(frames, self.view, self._matrix(clip))
+        except InputError as fault:
+            self.report.faults[clip.key] = str(fault)
+            return
+        rows = net.embed(seen)  # what it refuses is a setting, not this clip
+        positions = np.array(missing, np.int64)
+        older = stored(self.cache, self._key(clip), clip, self.report, ["positions", "rows"])
+        if older:
+            positions = np.concatenate([older["positions"], positions])
+            rows = np.concatenate([older["rows"], rows])
+        order = np.argsort(positions)
+        self.cache.write(self._key(clip), {"positions": positions[order], "rows": rows[order]})
+        self.report.frames += len(missing)
+
+    def _matrix(self, clip: Clip) -> Matrix | None:
+        if self.view is None or self.view.method == "none":
+            return None
+        entry = self.cache.arrays(plan.view_key(clip, self.view), ["matrix"]) or {}
+        return entry["matrix"]

@@ -1,0 +1,127 @@
+"""What a clip's features are made of: cache keys, evidence needed, frames needed. Not for pixels.
+
+A *view* is what the methods look at: faces aligned by `Align`, or the clip's own maps (None).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mer_search.config import NUMERICS_VERSION, Align, Backbone, Features
+from mer_search.datasets.clips import Clip, DataSet
+from mer_search.features import weights
+from mer_search.features.keyframes import NEEDS, Curve, Evidence, select, tim_weights
+from mer_search.features.records import Regions
+
+View = Align | None
+Rows = NDArray[np.float32]
+
+
+def view_of(features: Features) -> View:
+    """Maps that are cut into patches are taken as they are."""
+    return None if features.backbone.name == "patches" else features.align
+
+
+def identity(backbone: Backbone) -> str:
+    """What stands for the network's weights in a key.
+
+    Raises:
+        WeightsMissing: if they are not on this machine.
+    """
+    if backbone.name == "patches":
+        return "none"
+    return "random" if backbone.weights == "random" else weights.sha256_of(backbone.name)
+
+
+def view_key(clip: Clip, view: View) -> str:
+    """Key of a clip's face position and evidence."""
+    return _digest("view", clip.digest, onset_of(clip), view and view.model_dump())
+
+
+def rows_key(clip: Clip, view: View, backbone: Backbone, weights_sha256: str) -> str:
+    """Key of a clip's embedded frames."""
+    unused = {"weights"} if backbone.name == "patches" else {"grid"}
+    settings = backbone.model_dump(exclude=unused)
+    return _digest("rows", view_key(clip, view), settings, weights_sha256)
+
+
+def _digest(*content: object) -> str:
+    text = json.dumps([NUMERICS_VERSION, *content], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def keys(dataset: DataSet, settings: Iterable[Features]) -> set[str]:
+    """All cache keys that these settings use: what `Cache.clean` has to keep."""
+    found = set()
+    for features in settings:
+        view, sha256 = view_of(features), identity(features.backbone)
+        for clip in dataset.clips:
+            found.add(view_key(clip, view))
+            found.add(rows_key(clip, view, features.backbone, sha256))
+    return found
+
+
+def onset_of(clip: Clip) -> int:
+    """The onset's position; a clip without an annotated one starts with it."""
+    return clip.onset or 0
+
+
+def curves_needed(settings: Iterable[Features]) -> set[str]:
+    """Names of the evidence curves that the keyframe methods read."""
+    methods = {features.keyframes.method for features in settings}
+    return {curve for method, curve in NEEDS.items() if method in methods}
+
+
+def evidence_of(clip: Clip, curves: dict[str, Curve]) -> Evidence:
+    """A clip's annotations and curves together."""
+    return Evidence(len(clip.frames), onset_of(clip), clip.apex, clip.offset, curves)
+
+
+def needed(features: Features, evidence: Evidence) -> list[int]:
+    """Positions of the frames that have to be embedded, ascending."""
+    if features.keyframes.method in ("tim", "all"):
+        return list(range(evidence.frames))
+    found = set(shown(features, evidence))
+    if features.reference == "onset":
+        found.add(evidence.onset)
+    return sorted(found)
+
+
+def shown(features: Features, evidence: Evidence) -> list[int]:
+    """Keyframe positions [K]; for interpolated ones the nearest frames."""
+    method, count = features.keyframes.method, features.keyframes.count
+    if method == "tim":
+        return [int(row.argmax()) for row in tim_weights(evidence.frames, count)]
+    return [int(position) for position in select(method, count, evidence)]
+
+
+def combine(
+    rows_at: Callable[[Sequence[int]], Rows],
+    features: Features,
+    evidence: Evidence,
+    *,
+    regions: Regions,
+) -> Rows:
+    """One clip's features [K, R, D] from its embedded frames.
+
+    Args:
+        rows_at: positions [n] -> embeddings [n, R, D].
+        features: the settings.
+        evidence: of this clip.
+        regions: "mean" gives R = 1; "flatten" gives R = 1 and D times R channels.
+    """
+    if features.keyframes.method == "tim":
+        mix = tim_weights(evidence.frames, features.keyframes.count).astype(np.float32)
+        x = np.tensordot(mix, rows_at(range(evidence.frames)), axes=1)
+    else:
+        x = rows_at(shown(features, evidence))
+    if features.reference == "onset":
+        x = x - rows_at([evidence.onset])
+    if regions == "mean":
+        x = x.mean(1, keepdims=True)
+    return x.reshape(len(x), 1, -1) if regions == "flatten" else x

@@ -1,0 +1,71 @@
+"""What extraction hands on. Light to import: numpy only.
+
+Letters: N clips, K keyframes, R regions, D channels, S pixels of a face image.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Regions = Literal["keep", "mean", "flatten"]
+
+
+@dataclass(frozen=True)
+class FeatureSet:
+    """What models are trained on.
+
+    Attributes:
+        x: features [N, K, R, D], float32.
+        label: class positions in `classes` [N], int64.
+        subject: (dataset, subject) of each clip [N].
+        keys: `dataset/subject/name` of each clip [N].
+        classes: class names [C].
+        digest: names the data, the settings and the weights that gave `x`.
+    """
+
+    x: NDArray[np.float32]
+    label: NDArray[np.int64]
+    subject: tuple[tuple[str, str], ...]
+    keys: tuple[str, ...]
+    classes: tuple[str, ...]
+    digest: str
+
+
+@dataclass(frozen=True)
+class FillReport:
+    """What filling the cache did.
+
+    Attributes:
+        faults: clips that have no features, one sentence each.
+        faulty: their keys.
+        notes: what was done to usable clips and should be known, one sentence each.
+        frames_embedded: frames a network saw now; 0 when all was cached.
+        seconds: wall time.
+    """
+
+    faults: tuple[str, ...]
+    faulty: tuple[str, ...]
+    notes: tuple[str, ...]
+    frames_embedded: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class VideoFeatures:
+    """The features of one raw clip.
+
+    Attributes:
+        x: [1, K, R, D], float32.
+        keyframes: 0-based positions in the video [K]; the nearest ones under `tim`.
+        faces: the aligned keyframes [K, S, S, 3], uint8.
+        notes: what the user should know, in sentences.
+    """
+
+    x: NDArray[np.float32]
+    keyframes: list[int]
+    faces: NDArray[np.uint8]
+    notes: tuple[str, ...]
