@@ -1,0 +1,1 @@
+"""Models: `attention_lstm` (one fold, the export form), `fold_bank` (F folds trained at once)."""
