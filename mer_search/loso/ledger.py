@@ -1,0 +1,218 @@
+"""The search's store: what was asked, what was proposed, what every finished block predicted.
+
+The ledger is the search: relaunching, comparing, MLflow and Optuna are all read from it. Records
+are complete or absent; a damaged one is named and never deleted. Not for deciding anything.
+
+    STORE/NAME/search.yaml, folds.json, trials/000017/trial.json, trials/000017/block-02.npz
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import time
+import zipfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any, Literal
+
+import fsspec
+import numpy as np
+import yaml
+from fsspec.implementations.local import LocalFileSystem
+from numpy.typing import NDArray
+
+from mer_search.errors import DamagedRecord
+
+FORMAT = 1
+State = Literal["RUNNING", "COMPLETE", "STOPPED", "FAILED"]
+STATES: tuple[State, ...] = ("RUNNING", "COMPLETE", "STOPPED", "FAILED")
+
+
+@dataclass(frozen=True)
+class FoldBlock:
+    """What one block of folds predicted: n held-out clips, C classes.
+
+    Attributes:
+        keys: `dataset/subject/name` of the held-out clips [n].
+        probs: float32 [n, C], each clip scored by the fold that never saw it.
+        seed: of weights, order and dropout.
+        seconds: training and prediction, wall time.
+        finished: seconds since the epoch.
+        maps: attention of those clips, float16 [n, ...] ("temporal", "spatial").
+    """
+
+    keys: tuple[str, ...]
+    probs: NDArray[np.float32]
+    seed: int
+    seconds: float
+    finished: float
+    maps: dict[str, NDArray[np.float16]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """One proposal and what became of it.
+
+    Attributes:
+        params: dotted path -> value of the searched leaves that are active.
+        distributions: dotted path -> the domain it was drawn from.
+        values: objective of the pooled predictions after each finished block.
+        sampler: attributes that the sampler wants back.
+        reason: why the trial stopped or failed.
+        started: seconds since the epoch.
+    """
+
+    number: int
+    state: State
+    params: dict[str, Any]
+    distributions: dict[str, Any]
+    values: tuple[float, ...] = ()
+    sampler: dict[str, Any] = field(default_factory=dict)
+    reason: str = ""
+    started: float = 0.0
+    seconds: float = 0.0
+
+    def ended(self, state: State, *, values: tuple[float, ...], reason: str = "") -> TrialRecord:
+        """The same trial with its outcome."""
+        seconds = time.time() - self.started
+        return replace(self, state=state, values=values, reason=reason, seconds=seconds)
+
+
+class Ledger:
+    """The records of one search under a store, which is any address that fsspec reaches."""
+
+    def __init__(self, store: str, name: str) -> None:
+        self.store, self.name = str(store), name
+        self._fs, root = fsspec.core.url_to_fs(self.store)
+        self.root = f"{root.rstrip('/')}/{name}"
+
+    def exists(self) -> bool:
+        """Whether the search was ever launched."""
+        return bool(self._fs.exists(f"{self.root}/search.yaml"))
+
+    def create(self, search: Mapping[str, Any], folds: Mapping[str, Any]) -> None:
+        """Freezes the search; `search.yaml` last, since it is what makes the search exist."""
+        self._put("folds.json", json.dumps({"format": FORMAT, **folds}).encode())
+        text = yaml.safe_dump({"format": FORMAT, **search}, sort_keys=False)
+        self._put("search.yaml", text.encode())
+
+    def search(self) -> dict[str, Any]:
+        """The content of search.yaml."""
+        return self._checked("search.yaml", yaml.safe_load)
+
+    def folds(self) -> dict[str, Any]:
+        """The content of folds.json."""
+        return self._checked("folds.json", json.loads)
+
+    def write_trial(self, trial: TrialRecord) -> None:
+        """Puts or replaces trial.json."""
+        record = {"format": FORMAT, **asdict(trial)}
+        self._put(f"trials/{trial.number:06d}/trial.json", json.dumps(record, indent=1).encode())
+
+    def trial(self, number: int) -> TrialRecord:
+        """One trial. Raises DamagedRecord."""
+        name = f"trials/{number:06d}/trial.json"
+        record = self._checked(name, json.loads)
+        try:
+            known = {each.name: record[each.name] for each in fields(TrialRecord)}
+            trial = TrialRecord(**{**known, "values": tuple(map(float, known["values"]))})
+        except (KeyError, TypeError, ValueError) as fault:
+            raise DamagedRecord(f"{self.root}/{name}: a field is missing ({fault!r})") from fault
+        if trial.state not in STATES or trial.number != number:
+            raise DamagedRecord(f"{self.root}/{name}: state {trial.state!r} of {trial.number}")
+        return trial
+
+    def trials(self) -> list[TrialRecord]:
+        """All trials by number; a damaged record keeps its number as FAILED, with the reason."""
+        found = []
+        for number in self._numbers("trials", r"(\d{6,})$"):
+            try:
+                found.append(self.trial(number))
+            except (DamagedRecord, FileNotFoundError) as fault:
+                found.append(TrialRecord(number, "FAILED", {}, {}, reason=str(fault)))
+        return found
+
+    def write_block(self, number: int, index: int, block: FoldBlock) -> None:
+        """Puts one finished block of trial `number`."""
+        maps = {f"map_{name}": value.astype(np.float16) for name, value in block.maps.items()}
+        packed = io.BytesIO()
+        np.savez(packed, format=FORMAT, keys=np.array(block.keys), probs=block.probs,
+                 seed=block.seed, seconds=block.seconds, finished=block.finished,
+                 **maps)  # type: ignore[arg-type]  # fmt: skip
+        self._put(f"trials/{number:06d}/block-{index:02d}.npz", packed.getvalue())
+
+    def block(self, number: int, index: int) -> FoldBlock:
+        """One finished block. Raises DamagedRecord, or FileNotFoundError where there is none."""
+        name = f"trials/{number:06d}/block-{index:02d}.npz"
+        content = self._fs.cat_file(f"{self.root}/{name}")
+        try:
+            with np.load(io.BytesIO(content), allow_pickle=False) as stored:
+                arrays = dict(stored)
+            if int(arrays["format"]) != FORMAT:
+                raise ValueError(f"format {arrays['format']} is not {FORMAT}")
+            maps = {key[4:]: value for key, value in arrays.items() if key.startswith("map_")}
+            return FoldBlock(
+                keys=tuple(map(str, arrays["keys"])),
+                probs=arrays["probs"],
+                seed=int(arrays["seed"]),
+                seconds=float(arrays["seconds"]),
+                finished=float(arrays["finished"]),
+                maps=maps,
+            )
+        except (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile) as fault:
+            raise DamagedRecord(f"{self.root}/{name}: unreadable ({fault})") from fault
+
+    def blocks(self, number: int) -> tuple[dict[int, FoldBlock], list[str]]:
+        """Readable blocks of a trial by index, and a sentence for each damaged one."""
+        found: dict[int, FoldBlock] = {}
+        damaged: list[str] = []
+        for index in self._numbers(f"trials/{number:06d}", r"block-(\d+)\.npz$"):
+            try:
+                found[index] = self.block(number, index)
+            except DamagedRecord as fault:
+                damaged.append(str(fault))
+        return found, damaged
+
+    def _numbers(self, folder: str, pattern: str) -> list[int]:
+        place = f"{self.root}/{folder}"
+        self._fs.invalidate_cache()
+        names = self._fs.ls(place, detail=False) if self._fs.exists(place) else []
+        found = (re.search(pattern, str(name).rstrip("/")) for name in names)
+        return sorted(int(match[1]) for match in found if match)
+
+    def _checked(self, name: str, parse: Any) -> dict[str, Any]:
+        content = self._fs.cat_file(f"{self.root}/{name}")
+        try:
+            record = parse(content.decode())
+        except (ValueError, yaml.YAMLError) as fault:
+            raise DamagedRecord(f"{self.root}/{name}: unreadable ({fault})") from fault
+        if not isinstance(record, dict) or record.get("format") != FORMAT:
+            stored = record.get("format") if isinstance(record, dict) else None
+            raise DamagedRecord(f"{self.root}/{name}: format {stored!r} is not {FORMAT}")
+        return record
+
+    def _put(self, name: str, content: bytes) -> None:
+        """Complete or absent: local files are renamed into place, objects put in one piece."""
+        path = f"{self.root}/{name}"
+        self._fs.makedirs(path.rpartition("/")[0], exist_ok=True)
+        if not isinstance(self._fs, LocalFileSystem):
+            self._fs.pipe_file(path, content)
+            return
+        partial = f"{path}.{os.getpid()}.partial"
+        with open(partial, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+
+
+def searches(store: str) -> list[str]:
+    """Names of the searches in a store, sorted."""
+    fs, root = fsspec.core.url_to_fs(str(store))
+    if not fs.exists(root):
+        return []
+    names = (str(path).rstrip("/").rpartition("/")[2] for path in fs.ls(root, detail=False))
+    return sorted(name for name in names if fs.exists(f"{root}/{name}/search.yaml"))

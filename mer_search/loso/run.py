@@ -1,0 +1,111 @@
+"""One trial: its blocks of folds in order, each trained, predicted and written once.
+
+Not for choosing settings or stopping a trial: whoever asks for the next block decides that.
+
+Letters: N clips, F folds, K keyframes, R regions, D channels, C classes.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+
+from mer_search.config import Model, Trial
+from mer_search.errors import DamagedRecord
+from mer_search.features.records import FeatureSet, Regions
+from mer_search.loso import metrics
+from mer_search.loso.folds import Folds
+from mer_search.loso.ledger import FoldBlock
+from mer_search.loso.train import HeldOut, predict, train_bank, widest_bank
+
+SHARE_OF_FREE = 0.5
+"""Part of the free memory one block may plan with; the rest is for neighbours on the machine."""
+
+
+def regions_of(model: Model) -> Regions:
+    """How features are assembled for this model: every region only where it attends to them."""
+    return "keep" if "spatial" in model.attention else model.regions
+
+
+def free_bytes(device: str) -> int:
+    """Memory that is free now on the device."""
+    if device.startswith("cuda"):
+        return int(torch.cuda.mem_get_info(torch.device(device))[0])
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def run_block(
+    features: FeatureSet,
+    folds: Folds,
+    index: int,
+    *,
+    trial: Trial,
+    device: str = "cpu",
+    width: int | None = None,
+) -> FoldBlock:
+    """Trains the folds of block `index` and predicts the clips they hold out.
+
+    Args:
+        features: assembled with `regions_of(trial.model)`.
+        width: folds trained at once; None takes what half of the free memory carries. The
+            result does not depend on it.
+
+    Raises:
+        InputError: not even one fold fits in memory, or features that are not finite.
+    """
+    begun, (start, stop) = time.perf_counter(), folds.blocks[index]
+    classes = len(features.classes)
+    if width is None:
+        free = int(SHARE_OF_FREE * free_bytes(device))
+        shape = features.x.shape
+        width = widest_bank(
+            free, shape, stop - start, model=trial.model, train=trial.train, classes=classes
+        )
+    parts: list[HeldOut] = []
+    for first in range(start, stop, width):
+        held_out = folds.held_out[first : min(first + width, stop)]
+        bank = train_bank(features.x, features.label, held_out, model=trial.model,
+                          train=trial.train, classes=classes, device=device)  # fmt: skip
+        parts.append(predict(bank, features.x, held_out))
+    clips = np.concatenate([part.clip for part in parts])
+    maps = {name: np.concatenate([part.maps[name] for part in parts]) for name in parts[0].maps}
+    return FoldBlock(
+        keys=tuple(features.keys[clip] for clip in clips),
+        probs=np.concatenate([part.probs for part in parts]),
+        seed=trial.train.seed,
+        seconds=time.perf_counter() - begun,
+        finished=time.time(),
+        maps=maps,
+    )
+
+
+def pooled(
+    blocks: Mapping[int, FoldBlock], keys: tuple[str, ...], classes: int
+) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+    """Probabilities [N,C] in the order of `keys`; NaN where no block has predicted the clip.
+
+    Raises:
+        DamagedRecord: a block of other clips, or of another number of classes.
+    """
+    place = {key: row for row, key in enumerate(keys)}
+    probs = np.full((len(keys), classes), np.nan, np.float32)
+    for index, block in blocks.items():
+        strange = [key for key in block.keys if key not in place]
+        if strange or block.probs.shape != (len(block.keys), classes):
+            raise DamagedRecord(
+                f"block {index} holds {block.probs.shape} probabilities and {len(strange)} clips "
+                "of another data set; it does not belong to this search"
+            )
+        probs[[place[key] for key in block.keys]] = block.probs
+    return probs
+
+
+def scores_so_far(blocks: Mapping[int, FoldBlock], features: FeatureSet) -> dict[str, float]:
+    """Pooled uf1, uar and accuracy over the clips that the finished blocks predicted."""
+    probs = pooled(blocks, features.keys, len(features.classes))
+    known = ~np.isnan(probs[:, 0])
+    return metrics.scores(probs[known], features.label[known])

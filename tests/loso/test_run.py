@@ -1,0 +1,66 @@
+"""A trial's blocks cover every clip once, by folds that never saw it."""
+
+import numpy as np
+import pytest
+
+from mer_search.config import Model, Train, Trial
+from mer_search.errors import DamagedRecord
+from mer_search.features.records import FeatureSet
+from mer_search.loso.folds import make_folds
+from mer_search.loso.run import pooled, regions_of, run_block, scores_so_far
+
+
+@pytest.fixture(scope="module")
+def features() -> FeatureSet:
+    """24 clips of 6 subjects, two classes that differ in their first channel."""
+    rng = np.random.default_rng(0)
+    label = np.arange(24) % 2
+    x = rng.standard_normal((24, 3, 4, 5)).astype(np.float32)
+    x[..., 0] += 3.0 * label[:, None, None]
+    subject = tuple(("toy", f"sub{clip // 4}") for clip in range(24))
+    keys = tuple(f"toy/{name}/{clip}" for clip, (_, name) in enumerate(subject))
+    return FeatureSet(x, label, subject, keys, ("no", "yes"), "digest")
+
+
+TRIAL = Trial(
+    model=Model(attention="spatial-temporal", lstm_size=8, attention_size=4),
+    train=Train(epochs=25, learning_rate=0.02, batch_size=8),
+)
+
+
+def test_blocks_cover_every_clip_once_and_learn(features: FeatureSet) -> None:
+    folds = make_folds(features.subject, features.label)
+    blocks = {i: run_block(features, folds, i, trial=TRIAL) for i in range(len(folds.blocks))}
+    assert sorted(key for block in blocks.values() for key in block.keys) == sorted(features.keys)
+    assert set(blocks[0].maps) == {"spatial", "temporal"}
+    assert blocks[0].maps["spatial"].shape == (len(blocks[0].keys), 3, 4)
+    assert scores_so_far(blocks, features)["uf1"] > 0.9
+
+
+def test_the_width_of_the_bank_does_not_matter(features: FeatureSet) -> None:
+    folds = make_folds(features.subject, features.label, blocks=[6])
+    wide = run_block(features, folds, 0, trial=TRIAL, width=6)
+    narrow = run_block(features, folds, 0, trial=TRIAL, width=4)
+    assert wide.keys == narrow.keys
+    np.testing.assert_allclose(wide.probs, narrow.probs, atol=1e-5)
+
+
+def test_clips_without_a_block_are_nan(features: FeatureSet) -> None:
+    folds = make_folds(features.subject, features.label)
+    first = run_block(features, folds, 0, trial=TRIAL)
+    probs = pooled({0: first}, features.keys, 2)
+    assert np.isnan(probs[:, 0]).sum() == len(features.keys) - len(first.keys)
+
+
+def test_a_block_of_another_search_is_refused(features: FeatureSet) -> None:
+    folds = make_folds(features.subject, features.label)
+    first = run_block(features, folds, 0, trial=TRIAL)
+    with pytest.raises(DamagedRecord, match="does not belong to this search"):
+        pooled({0: first}, ("toy/sub0/0",), 2)
+    with pytest.raises(DamagedRecord, match="does not belong to this search"):
+        pooled({0: first}, features.keys, 3)
+
+
+def test_regions_are_kept_only_for_spatial_attention() -> None:
+    assert regions_of(Model(attention="spatial")) == "keep"
+    assert regions_of(Model(attention="temporal", regions="flatten")) == "flatten"
