@@ -1,0 +1,54 @@
+"""Domains as Optuna sees them: asks a study for the next parameters. The only address of optuna,
+with `rebuild.py`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+
+from mer_search.experiment import Domain, Experiment
+
+
+def distribution(domain: Domain) -> BaseDistribution:
+    """The Optuna distribution of one domain."""
+    if domain.kind == "choice":
+        return CategoricalDistribution(domain.values)
+    if domain.kind == "int":
+        return IntDistribution(int(domain.low), int(domain.high), domain.log, domain.step)
+    return FloatDistribution(domain.low, domain.high, domain.log)
+
+
+def suggest(trial: optuna.trial.Trial, experiment: Experiment) -> dict[str, Any]:
+    """Parameters of a trial: only the leaves that matter given those chosen before."""
+    params: dict[str, Any] = {}
+    for path, domain in experiment.active(params):
+        params[path] = _one(trial, path, domain)
+    return params
+
+
+def _one(trial: optuna.trial.Trial, path: str, domain: Domain) -> Any:
+    if domain.kind == "choice":
+        return trial.suggest_categorical(path, domain.values)
+    low, high = int(domain.low), int(domain.high)
+    if domain.kind == "int":
+        return trial.suggest_int(path, low, high, step=domain.step, log=domain.log)
+    return trial.suggest_float(path, domain.low, domain.high, log=domain.log)
+
+
+def sampler(kind: str, *, seed: int, number: int) -> optuna.samplers.BaseSampler:
+    """The sampler of one ask.
+
+    Seeded by (search seed, trial number): a study that is rebuilt after an interruption would
+    otherwise propose its first trials again.
+    """
+    mixed = (seed * 1_000_003 + number) % 2**32
+    if kind == "random":
+        return optuna.samplers.RandomSampler(seed=mixed)
+    return optuna.samplers.TPESampler(seed=mixed)
