@@ -1,6 +1,91 @@
-"""What every test shares."""
+"""What every test shares: quiet threads, and an invented search with finished trials."""
+
+from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 # The tests' products are small: on busy cores a second thread makes each of them much slower.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+import pytest
+
+from mer_search import space_file
+from mer_search.loso.folds import make_folds
+from mer_search.loso.ledger import FoldBlock, Ledger, TrialRecord
+from mer_search.loso.result import Protocol, subjects_of
+
+SPACE: dict[str, Any] = {
+    "name": "invented",
+    "data": {"reader": "casme2", "root": "nowhere"},
+    "features": {"reference": "onset"},
+    "model": {
+        "attention": {"choice": ["none", "temporal"]},
+        "attention_size": {"choice": [8, 16], "when": {"attention": ["temporal"]}},
+        "lstm_size": {"choice": [16, 32]},
+    },
+    "train": {"epochs": 3, "learning_rate": {"float": [1e-4, 1e-2], "log": True}},
+    "search": {"trials": 6},
+}
+
+
+def invented_protocol(subjects: int = 6, clips: int = 5) -> Protocol:
+    """Clips of `subjects` people, three classes in turn, under LOSO."""
+    keys = tuple(f"toy/sub{s:02d}/EP{c:02d}" for s in range(subjects) for c in range(clips))
+    label = (np.arange(len(keys)) * 7 // 2) % 3
+    folds = make_folds(subjects_of(keys), label)
+    return Protocol(keys, label.astype(np.int64), ("happiness", "surprise", "others"), folds)
+
+
+def invented_block(protocol: Protocol, index: int, number: int, quality: float) -> FoldBlock:
+    """Block `index` of trial `number`: right with a chance that grows with `quality`."""
+    rng = np.random.default_rng([number, index])
+    held = protocol.folds.held_out[slice(*protocol.folds.blocks[index])].any(0)
+    clips = np.flatnonzero(held)
+    logits = rng.standard_normal((len(clips), len(protocol.classes)))
+    logits[np.arange(len(clips)), protocol.label[clips]] += quality
+    probs = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    weights = rng.dirichlet(np.ones(8), len(clips))
+    maps = {"temporal": weights.astype(np.float16)} if number % 2 else {}
+    keys = tuple(protocol.keys[clip] for clip in clips)
+    finished = 1.7e9 + 100 * number + index
+    return FoldBlock(keys, probs.astype(np.float32), 0, 0.5, finished, maps)
+
+
+@pytest.fixture
+def invented_search(tmp_path: Path) -> Callable[..., Ledger]:
+    """Writes a search with trials in every state; the better the higher their number."""
+
+    def make(name: str = "invented", *, states: tuple[Any, ...] = (), store: Path | None = None,
+             **space: Any) -> Ledger:  # fmt: skip
+        experiment = space_file.from_dict({**SPACE, "name": name, **space})
+        protocol = invented_protocol()
+        ledger = Ledger(str(store or tmp_path / "store"), name)
+        record = {"data": "0" * 64, "version": "0.1.0", "clips": len(protocol.keys)}
+        ledger.create({**experiment.as_file(), "record": record}, protocol.to_json())
+        domains = {path: domain.as_file() for path, domain in experiment.domains.items()}
+        for number, state in enumerate(
+            states or ("COMPLETE", "COMPLETE", "STOPPED", "COMPLETE", "FAILED", "RUNNING")
+        ):
+            attention = ("none", "temporal")[number % 2]
+            params = {"model.attention": attention, "model.lstm_size": 16 * (1 + number % 2),
+                      "train.learning_rate": 1e-3 / (1 + number)}  # fmt: skip
+            if attention == "temporal":
+                params["model.attention_size"] = 8
+            done = {"COMPLETE": len(protocol.folds.blocks), "FAILED": 0}.get(state, 1)
+            for index in range(done):
+                block = invented_block(protocol, index, number, quality=0.5 + number / 2)
+                ledger.write_block(number, index, block)
+            ledger.write_trial(
+                TrialRecord(number, state, params, {path: domains[path] for path in params},
+                            values=tuple(0.1 * (i + 1) for i in range(done)),
+                            reason="out of memory" if state == "FAILED" else "",
+                            started=1.7e9 + 100 * number,
+                            seconds=0.0 if state == "RUNNING" else 50.0)
+            )  # fmt: skip
+        return ledger
+
+    return make

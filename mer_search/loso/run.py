@@ -9,15 +9,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
 
 import numpy as np
 import torch
 
 from mer_search.config import Model, Trial
-from mer_search.errors import DamagedRecord
 from mer_search.features.records import FeatureSet, Regions
-from mer_search.loso import metrics
 from mer_search.loso.folds import Folds
 from mer_search.loso.ledger import FoldBlock
 from mer_search.loso.train import HeldOut, predict, train_bank, widest_bank
@@ -81,31 +78,3 @@ def run_block(
         finished=time.time(),
         maps=maps,
     )
-
-
-def pooled(
-    blocks: Mapping[int, FoldBlock], keys: tuple[str, ...], classes: int
-) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
-    """Probabilities [N,C] in the order of `keys`; NaN where no block has predicted the clip.
-
-    Raises:
-        DamagedRecord: a block of other clips, or of another number of classes.
-    """
-    place = {key: row for row, key in enumerate(keys)}
-    probs = np.full((len(keys), classes), np.nan, np.float32)
-    for index, block in blocks.items():
-        strange = [key for key in block.keys if key not in place]
-        if strange or block.probs.shape != (len(block.keys), classes):
-            raise DamagedRecord(
-                f"block {index} holds {block.probs.shape} probabilities and {len(strange)} clips "
-                "of another data set; it does not belong to this search"
-            )
-        probs[[place[key] for key in block.keys]] = block.probs
-    return probs
-
-
-def scores_so_far(blocks: Mapping[int, FoldBlock], features: FeatureSet) -> dict[str, float]:
-    """Pooled uf1, uar and accuracy over the clips that the finished blocks predicted."""
-    probs = pooled(blocks, features.keys, len(features.classes))
-    known = ~np.isnan(probs[:, 0])
-    return metrics.scores(probs[known], features.label[known])

@@ -7,7 +7,8 @@ from mer_search.config import Model, Train, Trial
 from mer_search.errors import DamagedRecord
 from mer_search.features.records import FeatureSet
 from mer_search.loso.folds import make_folds
-from mer_search.loso.run import pooled, regions_of, run_block, scores_so_far
+from mer_search.loso.result import pooled, scores_of
+from mer_search.loso.run import regions_of, run_block
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +35,8 @@ def test_blocks_cover_every_clip_once_and_learn(features: FeatureSet) -> None:
     assert sorted(key for block in blocks.values() for key in block.keys) == sorted(features.keys)
     assert set(blocks[0].maps) == {"spatial", "temporal"}
     assert blocks[0].maps["spatial"].shape == (len(blocks[0].keys), 3, 4)
-    assert scores_so_far(blocks, features)["uf1"] > 0.9
+    probs = pooled(blocks, features.keys, 2)
+    assert scores_of(probs, features.label)["uf1"] > 0.9
 
 
 def test_the_width_of_the_bank_does_not_matter(features: FeatureSet) -> None:
