@@ -18,6 +18,7 @@ from mer_search.config import (
     SECTIONS,
     Data,
     Evaluation,
+    Features,
     Resources,
     Search,
     Settings,
@@ -93,8 +94,13 @@ class Domain(Settings):
         return (int(self.low), int(self.high)) if self.kind == "int" else (self.low, self.high)
 
     @property
-    def finite(self) -> bool:
-        return self.kind != "float"
+    def every(self) -> tuple[Any, ...]:
+        """All values. Raises ValueError for a float range, which has no end of them."""
+        if self.kind == "float":
+            raise ValueError("a float range has no finite list of values")
+        if self.kind == "choice":
+            return self.values
+        return tuple(range(int(self.low), int(self.high) + 1, self.step))
 
     def active(self, chosen: Mapping[str, Any]) -> bool:
         """Whether this leaf matters, given the values of the leaves `when` names."""
@@ -131,6 +137,23 @@ class Experiment:
         for path, domain in self.domains.items():
             if domain.active({**self.fixed, **params}):
                 yield path, domain
+
+    def feature_settings(self) -> list[Features]:
+        """Every feature setting that a trial can ask for, so that all can be extracted first."""
+        found: list[dict[str, Any]] = [{}]
+        for path, domain in self.domains.items():
+            if not path.startswith("features."):
+                continue
+            wider: list[dict[str, Any]] = []
+            for chosen in found:
+                known = {**self.fixed, **chosen}
+                open_ends = any(key not in known for key in domain.when)  # decided by the model
+                if active := domain.active(known) or open_ends:
+                    wider += [{**chosen, path: value} for value in domain.every]
+                if not active or open_ends:
+                    wider.append(chosen)
+            found = wider
+        return list(dict.fromkeys(self.trial(chosen).features for chosen in found))
 
     def as_file(self) -> dict[str, Any]:
         """The whole file, every default spelled out; `from_dict` reads it back equal."""

@@ -250,6 +250,12 @@ def _check_values(
     """Every value a leaf may take is one that its setting accepts."""
     candidates = {path: (value,) for path, value in fixed.items()}
     candidates |= {path: domain.probes for path, domain in domains.items()}
+    faults.extend(
+        f"{path}: features are extracted before the search and need finitely many values; "
+        "write choice or int"
+        for path, domain in domains.items()
+        if path.startswith("features.") and domain.kind == "float"
+    )
     for path, values in candidates.items():
         for value in values:
             section, _, rest = path.partition(".")

