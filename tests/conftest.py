@@ -18,7 +18,7 @@ from mer_search.loso.folds import make_folds
 from mer_search.loso.ledger import FoldBlock, Ledger, TrialRecord
 from mer_search.loso.result import Protocol, subjects_of
 
-SPACE: dict[str, Any] = {
+INVENTED_SPACE: dict[str, Any] = {
     "name": "invented",
     "data": {"reader": "casme2", "root": "nowhere"},
     "features": {"reference": "onset"},
@@ -56,12 +56,18 @@ def invented_block(protocol: Protocol, index: int, number: int, quality: float) 
 
 
 @pytest.fixture
+def invented_space() -> dict[str, Any]:
+    """The search-space file of `invented_search`."""
+    return dict(INVENTED_SPACE)
+
+
+@pytest.fixture
 def invented_search(tmp_path: Path) -> Callable[..., Ledger]:
     """Writes a search with trials in every state; the better the higher their number."""
 
     def make(name: str = "invented", *, states: tuple[Any, ...] = (), store: Path | None = None,
              **space: Any) -> Ledger:  # fmt: skip
-        experiment = space_file.from_dict({**SPACE, "name": name, **space})
+        experiment = space_file.from_dict({**INVENTED_SPACE, "name": name, **space})
         protocol = invented_protocol()
         ledger = Ledger(str(store or tmp_path / "store"), name)
         record = {"data": "0" * 64, "version": "0.1.0", "clips": len(protocol.keys)}

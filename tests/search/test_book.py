@@ -1,0 +1,119 @@
+"""The book: what is proposed, what is written when, and what a relaunch goes on with. No Ray."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from optuna.trial import TrialState
+
+from mer_search.loso.ledger import Ledger
+from mer_search.loso.result import read_protocol
+from mer_search.search.book import HOPELESS, Book, News
+from mer_search.search.prepare import stored
+
+SCORES = {"uf1": 0.5, "uar": 0.6, "accuracy": 0.7}
+Search = Callable[..., Ledger]
+
+
+def book_of(ledger: Ledger, trials: int, heard: list[News] | None = None) -> Book:
+    tell = heard.append if heard is not None else (lambda news: None)
+    return Book(stored(ledger)[0], ledger, read_protocol(ledger), trials=trials, tell=tell)
+
+
+def finish(book: Book, number: int, uf1: float = 0.5) -> None:
+    for index in range(len(book.protocol.folds.blocks)):
+        book.block(number, index, {**SCORES, "uf1": uf1}, seconds=1.5)
+
+
+@pytest.fixture
+def empty(invented_search: Search) -> Ledger:
+    """A search without trials."""
+    ledger = invented_search("empty", states=("COMPLETE",))
+    for file in sorted(Path(ledger.root, "trials").rglob("*"), reverse=True):
+        file.rmdir() if file.is_dir() else file.unlink()
+    return ledger
+
+
+def test_a_trial_is_in_the_ledger_before_it_starts_and_after_each_block(empty: Ledger) -> None:
+    heard: list[News] = []
+    book = book_of(empty, 2, heard)
+    record = book.next()
+    assert record is not None
+    assert empty.trial(0).state == "RUNNING"
+    assert book.block(0, 0, SCORES, seconds=1.5)
+    assert empty.trial(0).values == (0.5,)
+    for index in (1, 2):
+        assert book.block(0, index, SCORES, seconds=1.5)
+    assert not book.block(0, 3, {**SCORES, "uf1": 0.8}, seconds=1.5)
+    ended = empty.trial(0)
+    assert (ended.state, ended.values, ended.seconds) == ("COMPLETE", (0.5, 0.5, 0.5, 0.8), 6.0)
+    assert [news.folds_done for news in heard] == [0, 1, 2, 4, 6]
+    assert book.proposals.study.trials[0].value == 0.8
+
+
+def test_the_budget_counts_earlier_trials(invented_search: Search) -> None:
+    book = book_of(invented_search(), 8)  # six are there, one of them unfinished
+    assert book.todo == 3
+    numbers = [record.number for record in iter(book.next, None)]
+    assert numbers == [5, 6, 7]
+
+
+def test_reports_of_a_retried_trial_are_recognised(empty: Ledger) -> None:
+    book = book_of(empty, 1)
+    book.next()
+    book.block(0, 0, SCORES, seconds=1.0)
+    book.block(0, 0, {**SCORES, "uf1": 0.1}, seconds=1.0)
+    assert empty.trial(0).values == (0.5,)
+
+
+def test_failures_are_told_as_fail_and_many_of_them_end_the_search(empty: Ledger) -> None:
+    book = book_of(empty, 9)
+    for number in range(HOPELESS):
+        assert not book.hopeless
+        book.next()
+        book.end(number, "FAILED", "no memory")
+    assert book.hopeless
+    assert book.next() is None
+    assert empty.trial(1).reason == "no memory"
+    assert {trial.state for trial in book.proposals.study.trials} == {TrialState.FAIL}
+
+
+def test_one_finished_block_is_hope(empty: Ledger) -> None:
+    book = book_of(empty, 9)
+    book.next()
+    finish(book, 0)
+    for number in range(1, 1 + HOPELESS):
+        book.next()
+        book.end(number, "FAILED", "no memory")
+    assert not book.hopeless
+
+
+def test_a_stop_ends_after_the_running_block_and_the_next_launch_goes_on(empty: Ledger) -> None:
+    book = book_of(empty, 4)
+    book.next()
+    empty.ask_to_stop()
+    assert not book.block(0, 0, SCORES, seconds=1.0)
+    book.leave(0)
+    assert book.next() is None
+    assert empty.trial(0).state == "RUNNING"
+    empty.forget_stop()
+    again = book_of(empty, 4)
+    record = again.next()
+    assert record is not None
+    assert (record.number, record.values) == (0, (0.5,))
+
+
+def test_an_interrupted_search_proposes_what_an_undisturbed_one_does(
+    invented_search: Search, tmp_path: Path
+) -> None:
+    whole, halves = (
+        invented_search(states=("FAILED",), store=tmp_path / name) for name in ("a", "b")
+    )
+    book = book_of(whole, 9)
+    for record in iter(book.next, None):
+        finish(book, record.number, uf1=record.params["train.learning_rate"])
+    for trials in (4, 9):
+        book = book_of(halves, trials)
+        for record in iter(book.next, None):
+            finish(book, record.number, uf1=record.params["train.learning_rate"])
+    assert [r.params for r in whole.trials()] == [r.params for r in halves.trials()]
