@@ -162,7 +162,8 @@ class Evaluation(Settings):
 
 
 class Racing(Settings):
-    rule: Literal["none"] = "none"
+    rule: Literal["none", "predictive", "median", "asha", "wilcoxon"] = "none"
+    stop_below: Annotated[float, Field(gt=0.0, lt=0.5)] = 0.1  # chance, or p value of wilcoxon
     blocks: Literal["auto"] | tuple[Positive, ...] = "auto"  # folds per block
 
 

@@ -86,7 +86,7 @@ def invented_search(tmp_path: Path) -> Callable[..., Ledger]:
                 block = invented_block(protocol, index, number, quality=0.5 + number / 2)
                 ledger.write_block(number, index, block)
             ledger.write_trial(
-                TrialRecord(number, state, params, {path: domains[path] for path in params},
+                TrialRecord(number, state, params, {path: domains[path] for path in params if path in domains},
                             values=tuple(0.1 * (i + 1) for i in range(done)),
                             reason="out of memory" if state == "FAILED" else "",
                             started=1.7e9 + 100 * number,

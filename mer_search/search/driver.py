@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
+from typing import Literal
 
 from mer_search.errors import MerSearchError
 from mer_search.experiment import Experiment
@@ -38,10 +39,17 @@ RAY = {
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a launch ended: `interrupted` by a signal or by `mer-search stop`."""
+    """How a launch ended.
+
+    Attributes:
+        ended: all trials are there, someone asked with `mer-search stop`, or a signal came.
+        started: trials that this launch started or went on with.
+        failed: trials of this launch that failed.
+    """
 
     prepared: Prepared
-    interrupted: bool
+    ended: Literal["finished", "stopped", "interrupted"]
+    started: int
     failed: int
 
 
@@ -85,7 +93,8 @@ def launch(
 
         trials = experiment.search.trials
         book = Book(experiment, ledger, prepared.protocol, trials=trials, tell=tell)
-        if book.todo:
+        todo = book.todo
+        if todo:
             with _ray(address) as slots_now, _signals(book, watchers):
                 slots = _slots(experiment, book, slots_now)
                 for watcher in watchers:
@@ -96,7 +105,10 @@ def launch(
                 f"{len(book.reasons)} trials failed before their first block and none succeeded, "
                 f"so the search ended; the last one said: {book.reasons[-1]}"
             )
-    return Outcome(prepared, book.stopping, len(book.reasons))
+    ended: Literal["finished", "stopped", "interrupted"] = "finished"
+    if book.stopping:
+        ended = "interrupted" if book.signalled else "stopped"
+    return Outcome(prepared, ended, todo - book.todo, len(book.reasons))
 
 
 def _tune(
@@ -180,9 +192,9 @@ def _signals(book: Book, watchers: tuple[Watcher, ...]) -> Iterator[None]:
     """The first Ctrl-C (or SIGTERM) ends the search after its blocks, the second at once."""
 
     def stop(number: int, frame: FrameType | None) -> None:
-        if book.stopping:
+        if book.signalled:
             raise KeyboardInterrupt
-        book.stopping = True
+        book.stopping = book.signalled = True
         for watcher in watchers:
             watcher.says("ending after the running blocks; Ctrl-C again ends at once")
 

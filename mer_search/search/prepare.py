@@ -20,8 +20,9 @@ from mer_search.config import NUMERICS_VERSION
 from mer_search.datasets import DataSet, read
 from mer_search.errors import InputError, SearchDiffers
 from mer_search.experiment import Experiment
-from mer_search.features import extract, plan
+from mer_search.features import plan
 from mer_search.features.cache import Cache
+from mer_search.features.extract import fill
 from mer_search.features.records import FillReport
 from mer_search.loso.folds import make_folds
 from mer_search.loso.ledger import Ledger
@@ -79,6 +80,23 @@ def prepare(
     return Prepared(dataset, protocol, filled, continued=False)
 
 
+def extract(
+    experiment: Experiment, *, cache: Cache, device: str = "cpu", progress: Progress | None = None
+) -> FillReport:
+    """Fills the cache for a search without starting it; errors of `prepare`."""
+    data = experiment.data
+    dataset = read(data.reader, data.root, classes=data.classes, on_fault=data.on_fault)
+    return _fill(experiment, dataset, cache, device, progress)[1]
+
+
+def cache_keys(ledger: Ledger) -> set[str]:
+    """Keys of the cache that a stored search needs; reads every frame of its data."""
+    experiment, _ = stored(ledger)
+    data = experiment.data
+    dataset = read(data.reader, data.root, classes=data.classes, on_fault="skip")
+    return plan.keys(dataset, experiment.feature_settings())
+
+
 def stored(ledger: Ledger) -> tuple[Experiment, dict[str, Any]]:
     """The experiment of a stored search, and what was recorded beside it."""
     file = ledger.search()
@@ -124,7 +142,7 @@ def _fill(
 ) -> tuple[DataSet, FillReport]:
     """The clips that have features, and the report of filling."""
     settings = experiment.feature_settings()
-    report = extract.fill(dataset, settings, cache=cache, device=device, progress=progress)
+    report = fill(dataset, settings, cache=cache, device=device, progress=progress)
     if report.faults and experiment.data.on_fault == "refuse":
         faults = list(report.faults)
         faults[-1] += "\nmend these clips, or set data.on_fault: skip to go on without them"

@@ -1,13 +1,16 @@
 """The book: what is proposed, what is written when, and what a relaunch goes on with. No Ray."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from optuna.trial import TrialState
 
 from mer_search.loso.ledger import Ledger
-from mer_search.loso.result import read_protocol
+from mer_search.loso.result import Protocol, read_protocol
 from mer_search.search.book import HOPELESS, Book, News
 from mer_search.search.prepare import stored
 
@@ -117,3 +120,51 @@ def test_an_interrupted_search_proposes_what_an_undisturbed_one_does(
         for record in iter(book.next, None):
             finish(book, record.number, uf1=record.params["train.learning_rate"])
     assert [r.params for r in whole.trials()] == [r.params for r in halves.trials()]
+
+
+def test_a_repeated_proposal_is_answered_from_the_ledger(invented_search: Search) -> None:
+    ledger = invented_search(states=("COMPLETE",), model={"lstm_size": {"choice": [16, 32]}},
+                             train={"epochs": 3})  # fmt: skip
+    record = ledger.trial(0)
+    for number, size in enumerate((16, 32)):
+        for index in range(4):
+            ledger.write_block(number, index, ledger.block(0, index))
+        params = {"model.lstm_size": size}
+        domains = {"model.lstm_size": {"choice": [16, 32]}}
+        ledger.write_trial(replace(record, number=number, params=params, distributions=domains))
+    heard: list[News] = []
+    book = book_of(ledger, 5, heard)
+    assert book.next() is None
+    states = [(each.state, each.reason[:24]) for each in ledger.trials()]
+    assert states == [("COMPLETE", "")] * 2 + [("COMPLETE", "the same settings as tri")] * 3
+    assert [news.folds_done for news in heard] == [6, 6, 6]
+    assert ledger.trial(4).values == record.values
+    assert len(book.proposals.study.trials) == 5
+
+
+def test_racing_stops_a_hopeless_trial_and_tells_why(invented_search: Search) -> None:
+    ledger = invented_search(
+        states=("COMPLETE", "COMPLETE", "RUNNING"), search={"racing": {"rule": "predictive"}}
+    )
+    protocol = read_protocol(ledger)
+    for number in (0, 1):  # an incumbent that is always right
+        for index in range(4):
+            block = ledger.block(number, index)
+            ledger.write_block(number, index, replace(block, probs=exact(protocol, block.keys)))
+    for index in range(2):
+        block = ledger.block(0, index)
+        shifted = np.roll(exact(protocol, block.keys), 1, axis=1)
+        ledger.write_block(2, index, replace(block, probs=shifted))
+    book = book_of(ledger, 3)
+    book.next()
+    assert not book.block(2, 1, {**SCORES, "uf1": 0.0}, seconds=1.0)
+    record = ledger.trial(2)
+    assert record.state == "STOPPED"
+    assert "chance 0.00 of ending above the incumbent after 2 of 6 folds" in record.reason
+    assert book.proposals.study.trials[2].state is TrialState.PRUNED
+
+
+def exact(protocol: Protocol, keys: tuple[str, ...]) -> Any:
+    """Probabilities 1 for the true class."""
+    place = {key: row for row, key in enumerate(protocol.keys)}
+    return np.eye(3, dtype=np.float32)[protocol.label[[place[key] for key in keys]]]
