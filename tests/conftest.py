@@ -85,8 +85,9 @@ def invented_search(tmp_path: Path) -> Callable[..., Ledger]:
             for index in range(done):
                 block = invented_block(protocol, index, number, quality=0.5 + number / 2)
                 ledger.write_block(number, index, block)
+            drawn = {path: domains[path] for path in params if path in domains}
             ledger.write_trial(
-                TrialRecord(number, state, params, {path: domains[path] for path in params if path in domains},
+                TrialRecord(number, state, params, drawn,
                             values=tuple(0.1 * (i + 1) for i in range(done)),
                             reason="out of memory" if state == "FAILED" else "",
                             started=1.7e9 + 100 * number,

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from mer_search.config import Model, Trial
+from mer_search.errors import MerSearchError
 from mer_search.features.records import FeatureSet, Regions
 from mer_search.loso.folds import Folds
 from mer_search.loso.ledger import FoldBlock
@@ -53,6 +54,7 @@ def run_block(
 
     Raises:
         InputError: not even one fold fits in memory, or features that are not finite.
+        MerSearchError: training diverged.
     """
     begun, (start, stop) = time.perf_counter(), folds.blocks[index]
     classes = len(features.classes)
@@ -70,9 +72,15 @@ def run_block(
         parts.append(predict(bank, features.x, held_out))
     clips = np.concatenate([part.clip for part in parts])
     maps = {name: np.concatenate([part.maps[name] for part in parts]) for name in parts[0].maps}
+    probs = np.concatenate([part.probs for part in parts])
+    if bad := int((~np.isfinite(probs)).any(1).sum()):
+        raise MerSearchError(
+            f"training diverged: {bad} of {len(probs)} held-out clips have probabilities that are "
+            "not numbers; lower train.learning_rate or set train.clip_norm"
+        )
     return FoldBlock(
         keys=tuple(features.keys[clip] for clip in clips),
-        probs=np.concatenate([part.probs for part in parts]),
+        probs=probs,
         seed=trial.train.seed,
         seconds=time.perf_counter() - begun,
         finished=time.time(),

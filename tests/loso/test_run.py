@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mer_search.config import Model, Train, Trial
-from mer_search.errors import DamagedRecord
+from mer_search.errors import DamagedRecord, MerSearchError
 from mer_search.features.records import FeatureSet
 from mer_search.loso.folds import make_folds
 from mer_search.loso.result import pooled, scores_of
@@ -66,3 +66,10 @@ def test_a_block_of_another_search_is_refused(features: FeatureSet) -> None:
 def test_regions_are_kept_only_for_spatial_attention() -> None:
     assert regions_of(Model(attention="spatial")) == "keep"
     assert regions_of(Model(attention="temporal", regions="flatten")) == "flatten"
+
+
+def test_a_diverged_training_is_told_and_gives_no_block(features: FeatureSet) -> None:
+    folds = make_folds(features.subject, features.label)
+    trial = TRIAL.model_copy(update={"train": Train(epochs=30, learning_rate=1e30)})
+    with pytest.raises(MerSearchError, match=r"training diverged: \d+ of \d+ held-out clips"):
+        run_block(features, folds, 0, trial=trial)
