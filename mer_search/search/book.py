@@ -87,12 +87,9 @@ class Book:
         if self.stopping or self.hopeless or self.ledger.stop_asked():
             self.stopping = True
             return None
-        if self.waiting:
-            record = self.waiting.popleft()
-        else:
-            record = self._propose()
-            if record is None:
-                return None
+        record = self.waiting.popleft() if self.waiting else self._propose()
+        if record is None:
+            return None
         self.running[record.number] = record
         self.spent[record.number] = {}
         self.tell(News(record, 0, {}))

@@ -43,6 +43,15 @@ def hold(ledger: Ledger) -> Iterator[None]:
         lock.release()
 
 
+def held(ledger: Ledger) -> bool:
+    """Whether a driver runs the search now, as far as this machine can tell."""
+    try:
+        with hold(ledger):
+            return False
+    except SearchHeld:
+        return True
+
+
 def _place(ledger: Ledger) -> Path:
     if ledger.local is not None:
         return ledger.local / "driver.lock"

@@ -1,0 +1,6 @@
+"""MLflow as a projection of the ledger: written from it, repaired from it, never read for truth.
+
+place        which MLflow: an address, or a SQLite file in the store
+mirror       one search as a parent run with one child per trial
+background   the mirror in a thread that never delays a search
+"""

@@ -1,0 +1,106 @@
+"""The mirror in a thread of its own: MLflow being slow or away never delays or fails a search."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+
+from mer_search.loso.ledger import Ledger
+
+PAUSE = 2.0  # seconds between two syncs
+LONGEST = 60.0  # seconds between two attempts while MLflow is away
+PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
+
+
+class InBackground:
+    """Keeps MLflow in line with a ledger while the block runs.
+
+    Args:
+        says: called with a sentence when MLflow goes away, and when it is back.
+        wait: seconds that the end of the block waits for the last sync.
+
+    Attributes:
+        trouble: the last problem, empty when all is written.
+    """
+
+    def __init__(
+        self, ledger: Ledger, uri: str, *, says: Callable[[str], None], wait: float = 30.0
+    ) -> None:
+        self.ledger, self.uri, self.says, self.wait = ledger, uri, says, wait
+        self.trouble = ""
+        self._changed: set[int] = set()
+        self._all = True
+        self._guard, self._wake = threading.Lock(), threading.Event()
+        self._over = False
+        self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
+
+    def __enter__(self) -> InBackground:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        fault: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._over = True
+        self._wake.set()
+        self._thread.join(self.wait)
+        if self._thread.is_alive():
+            self.trouble = self.trouble or f"MLflow did not answer within {self.wait:.0f} s"
+        if self.trouble:
+            self.says(
+                f"MLflow is behind ({self.trouble}); nothing is lost: "
+                f"`mer-search track {self.ledger.name}` repairs it"
+            )
+
+    def changed(self, number: int) -> None:
+        """Marks a trial; returns at once."""
+        with self._guard:
+            self._changed.add(number)
+        self._wake.set()
+
+    def _work(self) -> None:
+        for name, value in PATIENCE.items():
+            os.environ.setdefault(name, value)
+        mirror, pause = None, PAUSE
+        while True:
+            over = self._over
+            with self._guard:
+                numbers, self._changed = self._changed, set()
+            try:
+                if mirror is None:
+                    from mer_search.tracking.mirror import Mirror
+
+                    mirror = Mirror(self.ledger, self.uri)
+                mirror.sync(None if self._all else sorted(numbers), running=not over)
+                if self.trouble:
+                    self.says("MLflow is back")
+                self._all, self.trouble, pause = False, "", PAUSE
+            # A border: whatever MLflow, its database or its server throws must not end a search.
+            except Exception as fault:
+                if not self.trouble:
+                    self.says(f"MLflow does not answer ({_short(fault)}); the search goes on")
+                mirror, self._all, self.trouble = None, True, _short(fault)
+                pause = min(2 * pause, LONGEST)
+            if over:
+                return
+            self._sleep(pause)
+
+    def _sleep(self, pause: float) -> None:
+        """Waits for news, but not less than `pause`, and not at all when it is over."""
+        until = time.monotonic() + pause
+        while not self._over and time.monotonic() < until:
+            time.sleep(0.05)
+        while not self._over and not self._wake.wait(0.5):
+            pass
+        self._wake.clear()
+
+
+def _short(fault: Exception) -> str:
+    text = str(fault).strip().splitlines()
+    return f"{type(fault).__name__}: {text[0][:200]}" if text else type(fault).__name__

@@ -1,0 +1,197 @@
+"""One search in MLflow: a parent run, and a child run per trial, all written from the ledger.
+
+Writing twice changes nothing: runs are found by their tags, points carry the times of their
+blocks. A trial whose run shows its final state already costs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, Run, RunTag
+from mlflow.exceptions import MlflowException
+from requests.exceptions import RequestException
+from sqlalchemy.exc import SQLAlchemyError
+
+from mer_search.config import digest_of
+from mer_search.loso.ledger import Ledger
+from mer_search.loso.metrics import OBJECTIVES
+from mer_search.loso.result import LosoResult, Protocol, read_protocol, read_result
+from mer_search.tracking import pages
+from mer_search.tracking.place import TrackingAway, artifacts_of
+
+EXPERIMENT = "mer-search"
+STATUS = {"RUNNING": "RUNNING", "COMPLETE": "FINISHED", "STOPPED": "KILLED", "FAILED": "FAILED"}
+SELECTED_ON = "held-out LOSO predictions; the best trial's score is optimistic"
+PARENT = ""
+"""The value of the tag `mer.trial` of the run that stands for the search."""
+
+
+@dataclass(frozen=True)
+class Synced:
+    """What a sync did: runs that were created, and runs that were brought up to date."""
+
+    created: int
+    written: int
+
+
+class Mirror:
+    """Writes one search into one MLflow. Errors of MLflow pass through; see `background`."""
+
+    def __init__(self, ledger: Ledger, uri: str) -> None:
+        self.ledger = ledger
+        self.client = MlflowClient(uri)
+        self.experiment = self._experiment(artifacts_of(ledger, uri))
+        self.file: dict[str, Any] = ledger.search()
+        self.protocol: Protocol = read_protocol(ledger)
+        self.objective: str = self.file["evaluation"]["objective"]
+        self.runs = self._find()
+        self.results: dict[int, LosoResult] = {}
+        self.pictured: int | None = None
+
+    def sync(self, numbers: Iterable[int] | None = None, *, running: bool = True) -> Synced:
+        """Brings these trials (None: all) and the search itself up to date.
+
+        Args:
+            running: whether a driver is at work; without one, unfinished trials show as KILLED.
+        """
+        before, written = len(self.runs), 0
+        parent = self.runs.get(PARENT) or self._create(PARENT)
+        records = self.ledger.trials() if numbers is None else map(self.ledger.trial, numbers)
+        for record in records:
+            result = read_result(self.ledger, record, self.protocol)
+            self.results[record.number] = result
+            written += self._trial(result, parent, running)
+        self._search(parent, running)
+        return Synced(len(self.runs) - before, written)
+
+    def _experiment(self, artifacts: str | None) -> str:
+        known = self.client.get_experiment_by_name(EXPERIMENT)
+        if known is None:
+            try:
+                return str(self.client.create_experiment(EXPERIMENT, artifacts))
+            except MlflowException:  # another process was faster
+                known = self.client.get_experiment_by_name(EXPERIMENT)
+                if known is None:
+                    raise
+        return str(known.experiment_id)
+
+    def _find(self) -> dict[str, Run]:
+        """Runs of this search by trial; a run that appears twice is reduced to its first."""
+        quoted = {key: value.replace("'", "") for key, value in self._tags().items()}
+        wanted = " and ".join(f"tags.`{key}` = '{value}'" for key, value in quoted.items())
+        found: dict[str, Run] = {}
+        token = None
+        while True:
+            page = self.client.search_runs(
+                [self.experiment], wanted, order_by=["attributes.start_time"], page_token=token
+            )
+            for run in page:
+                if found.setdefault(run.data.tags["mer.trial"], run) is not run:
+                    self.client.delete_run(run.info.run_id)
+            token = page.token
+            if not token:
+                return found
+
+    def _tags(self) -> dict[str, str]:
+        """What all runs of this search share; two stores may hold searches of one name."""
+        return {"mer.search": self.ledger.name, "mer.store": self.ledger.store.replace("'", "")}
+
+    def _create(self, trial: str, result: LosoResult | None = None) -> Run:
+        tags = {**self._tags(), "mer.trial": trial, "mer.selected_on": SELECTED_ON}
+        if result is None:
+            started, name = self.file.get("record", {}).get("created", 0.0), self.ledger.name
+            tags |= {"mer.kind": "search", "mer.digest": digest_of(self.file)}
+        else:
+            started, name = result.record.started, f"trial {result.record.number}"
+            parent = self.runs[PARENT].info.run_id
+            tags |= {"mer.kind": "trial", "mlflow.parentRunId": parent,
+                     "mer.digest": digest_of(result.record.params)}  # fmt: skip
+        run = self.client.create_run(self.experiment, int(1000 * started), tags, name)
+        self.runs[trial] = run
+        return run
+
+    def _trial(self, result: LosoResult, parent: Run, running: bool) -> int:
+        """One trial's run; 0 when it shows the same already."""
+        record, key = result.record, str(result.record.number)
+        run = self.runs.get(key) or self._create(key, result)
+        state = record.state if running or record.state != "RUNNING" else "interrupted"
+        shown = f"{state}, {result.folds_done} folds"
+        if run.data.tags.get("mer.shown") == shown:
+            return 0
+        metrics = [
+            Metric(f"so_far.{name}", value, int(1000 * finished), folds)
+            for folds, scores, finished in result.curve()
+            for name, value in scores.items()
+        ]
+        last = max((b.finished for b in result.blocks.values()), default=record.started)
+        at, done = int(1000 * last), result.folds_done
+        final = {"folds_done": float(done), "seconds": record.seconds}
+        if result.complete:
+            final |= result.scores
+            self.client.log_text(run.info.run_id, pages.predictions(result), "predictions.csv")
+        metrics += [Metric(name, value, at, done) for name, value in final.items()]
+        params = [Param(path, str(value)) for path, value in record.params.items()]
+        tags = {"mer.state": state, "mer.reason": record.reason, "mer.shown": shown}
+        status = STATUS.get(state, "KILLED")
+        self._end(run, status, at)
+        self._write(run, metrics, params, tags)
+        return 1
+
+    def _search(self, parent: Run, running: bool) -> None:
+        """The parent run: protocol, best so far, and whether it is over."""
+        ended = [r for r in self.results.values() if r.record.state != "RUNNING"]
+        over = len(ended) >= self.file["search"]["trials"] and len(ended) == len(self.results)
+        finished = [r for r in ended if r.complete]
+        best = max(finished, key=lambda r: r.scores[self.objective], default=None)
+        metrics: list[Metric] = []
+        at = int(1000 * max((r.record.started + r.record.seconds for r in ended), default=0))
+        if best:
+            metrics = [Metric(f"selected.{name}", best.scores[name], at, len(finished))
+                       for name in OBJECTIVES]  # fmt: skip
+            if best.record.number != self.pictured:
+                figure = pages.confusion_picture(best)
+                self.client.log_figure(parent.info.run_id, figure, "best/confusion.png")
+                self.pictured = best.record.number
+        tags = {"mlflow.note.content": pages.note(self.file, self.protocol, ended, best)}
+        if "mer.shown" not in parent.data.tags:
+            self.client.log_dict(parent.info.run_id, self.file, "search.yaml")
+            tags["mer.shown"] = "search.yaml"
+        params = [] if parent.data.params else pages.parameters(self.file, self.protocol)
+        status = "FINISHED" if over else "RUNNING" if running else "KILLED"
+        self._end(parent, status, at)
+        self._write(parent, metrics, params, tags)
+        self.runs[PARENT] = self.client.get_run(parent.info.run_id)
+
+    def _end(self, run: Run, status: str, at: int) -> None:
+        """Status and end time; a trial that goes on has none."""
+        if status == "RUNNING":
+            self.client.update_run(run.info.run_id, status=status)
+        else:
+            self.client.set_terminated(run.info.run_id, status, at or None)
+
+    def _write(
+        self, run: Run, metrics: list[Metric], params: list[Param], tags: dict[str, str]
+    ) -> None:
+        """One call; `mer.shown` goes with it, so that a half-written run is written again."""
+        rows = [RunTag(key, value) for key, value in tags.items()]
+        self.client.log_batch(run.info.run_id, metrics[-1000:], params[:100], rows)
+        run.data.tags.update(tags)
+
+
+def mirror(ledger: Ledger, uri: str, *, running: bool) -> Synced:
+    """Brings the whole search up to date, for `mer-search track`.
+
+    Raises:
+        TrackingAway: MLflow does not answer.
+    """
+    try:
+        return Mirror(ledger, uri).sync(running=running)
+    except (MlflowException, RequestException, SQLAlchemyError) as fault:
+        told = str(fault).strip().splitlines()[0]
+        raise TrackingAway(
+            f"{uri}: MLflow does not answer ({told}); start it and run the command again"
+        ) from fault

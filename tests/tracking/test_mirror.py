@@ -1,0 +1,187 @@
+"""MLflow shows the ledger, once, whatever happened before."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from mer_search.errors import InputError
+from mer_search.loso.ledger import Ledger
+from mer_search.loso.result import read_results
+from mer_search.tracking.background import InBackground
+from mer_search.tracking.mirror import Mirror, mirror
+from mer_search.tracking.place import TrackingAway, uri_of
+
+Search = Callable[..., Ledger]
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Nothing may be written into the working directory."""
+    folder = tmp_path / "cwd"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    yield
+    assert list(folder.iterdir()) == []
+
+
+def runs_of(uri: str) -> dict[str, Run]:
+    client = MlflowClient(uri)
+    experiments = [each.experiment_id for each in client.search_experiments()]
+    runs = client.search_runs(experiments)
+    found = {run.data.tags["mer.search"] + run.data.tags["mer.trial"]: run for run in runs}
+    assert len(found) == len(runs)
+    return found
+
+
+def test_a_search_is_a_parent_with_a_child_per_trial(invented_search: Search) -> None:
+    ledger = invented_search()
+    uri = uri_of(ledger, None)
+    synced = Mirror(ledger, uri).sync()
+    assert (synced.created, synced.written) == (7, 6)
+    runs, results = runs_of(uri), read_results(ledger)
+    parent = runs["invented"]
+    assert parent.data.tags["mer.kind"] == "search"
+    assert "Selected, optimistic" in parent.data.tags["mlflow.note.content"]
+    assert parent.data.params["clips"] == "30"
+    assert parent.data.metrics["selected.uf1"] == pytest.approx(
+        max(each.scores["uf1"] for each in results if each.complete)
+    )
+    states = [runs[f"invented{number}"].info.status for number in range(6)]
+    assert states == ["FINISHED", "FINISHED", "KILLED", "FINISHED", "FAILED", "RUNNING"]
+    child = runs["invented3"]
+    assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
+    assert child.data.params["model.attention"] == "temporal"
+    assert child.data.metrics["uf1"] == pytest.approx(results[3].scores["uf1"])
+    assert child.info.start_time == 1000 * int(results[3].record.started)
+    assert "uf1" not in runs["invented2"].data.metrics, "a partial score is no score"
+    assert runs["invented4"].data.tags["mer.reason"] == "out of memory"
+    client = MlflowClient(uri)
+    curve = client.get_metric_history(child.info.run_id, "so_far.uf1")
+    assert [point.step for point in curve] == [1, 2, 4, 6]
+    assert [point.timestamp for point in curve] == [
+        int(1000 * results[3].blocks[index].finished) for index in range(4)
+    ]
+    files = {file.path for file in client.list_artifacts(child.info.run_id)}
+    assert files == {"predictions.csv"}
+    assert {file.path for file in client.list_artifacts(parent.info.run_id)} == {
+        "best",
+        "search.yaml",
+    }
+
+
+def test_writing_again_changes_nothing(invented_search: Search) -> None:
+    ledger = invented_search()
+    uri = uri_of(ledger, None)
+    Mirror(ledger, uri).sync()
+    before = runs_of(uri)
+    again = Mirror(ledger, uri).sync()
+    assert (again.created, again.written) == (0, 0)
+    after = runs_of(uri)
+    assert {k: v.data.metrics for k, v in after.items()} == {
+        k: v.data.metrics for k, v in before.items()
+    }
+    history = MlflowClient(uri).get_metric_history(after["invented"].info.run_id, "selected.uf1")
+    assert len(history) == 1
+
+
+def test_a_sync_that_died_is_completed(
+    invented_search: Search, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = invented_search()
+    uri = uri_of(ledger, None)
+    left = iter(range(2))
+
+    def dying(self: MlflowClient, *args: Any, **kwargs: Any) -> None:
+        next(left)  # the third call raises StopIteration
+        log_batch(self, *args, **kwargs)
+
+    log_batch = MlflowClient.log_batch
+    monkeypatch.setattr(MlflowClient, "log_batch", dying)
+    with pytest.raises(StopIteration):
+        Mirror(ledger, uri).sync()
+    monkeypatch.undo()
+    assert Mirror(ledger, uri).sync().written == 4
+    runs = runs_of(uri)
+    assert len(runs) == 7
+    assert runs["invented3"].data.metrics["folds_done"] == 6
+
+
+def test_a_trial_that_goes_on_and_a_driver_that_is_gone(invented_search: Search) -> None:
+    ledger = invented_search()
+    uri = uri_of(ledger, None)
+    shown = Mirror(ledger, uri)
+    shown.sync()
+    assert mirror(ledger, uri, running=False).written == 1
+    runs = runs_of(uri)
+    assert (runs["invented5"].info.status, runs["invented"].info.status) == ("KILLED", "KILLED")
+    assert runs["invented5"].data.tags["mer.state"] == "interrupted"
+    ledger.write_trial(ledger.trial(5).ended("FAILED", values=(0.1,), reason="no memory"))
+    Mirror(ledger, uri).sync([5])
+    runs = runs_of(uri)
+    assert runs["invented5"].info.status == "FAILED"
+    assert runs["invented5"].data.tags["mer.reason"] == "no memory"
+
+
+def test_searches_of_one_name_in_two_stores_stay_apart(
+    invented_search: Search, tmp_path: Path
+) -> None:
+    uri = f"sqlite:///{tmp_path / 'shared.db'}"
+    for store in ("a", "it's b"):
+        mirror(invented_search(store=tmp_path / store), uri, running=False)
+    client = MlflowClient(uri)
+    runs = client.search_runs([e.experiment_id for e in client.search_experiments()])
+    assert len(runs) == 14
+
+
+def test_addresses(invented_search: Search) -> None:
+    ledger = invented_search()
+    assert uri_of(ledger, None).endswith("/store/mlflow.db")
+    with pytest.raises(InputError, match="'localhost:5000' is no address of MLflow; write http:"):
+        uri_of(ledger, "localhost:5000")
+    with pytest.raises(InputError, match="memory://far is not on this machine"):
+        uri_of(Ledger("memory://far", "x"), None)
+
+
+def test_mlflow_being_away_is_told_in_one_message(
+    invented_search: Search, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(TrackingAway, match=r"http://127\.0\.0\.1:9: MLflow does not answer"):
+        mirror(invented_search(), "http://127.0.0.1:9", running=False)
+
+
+def test_mlflow_being_away_never_delays_a_search(
+    invented_search: Search, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    said: list[str] = []
+    with InBackground(invented_search(), "http://127.0.0.1:9", says=said.append) as background:
+        begun = time.monotonic()
+        for number in range(6):
+            background.changed(number)
+        assert time.monotonic() - begun < 1.0
+        while not said:
+            time.sleep(0.05)
+    assert "MLflow does not answer" in said[0]
+    assert "`mer-search track invented` repairs it" in said[-1]
+    assert threading.active_count() < 20
+
+
+def test_the_background_writes_what_changed(invented_search: Search) -> None:
+    ledger = invented_search()
+    said: list[str] = []
+    with InBackground(ledger, uri_of(ledger, None), says=said.append) as background:
+        ledger.write_trial(ledger.trial(5).ended("FAILED", values=(0.1,), reason="no memory"))
+        background.changed(5)
+    assert said == []
+    runs = runs_of(uri_of(ledger, None))
+    assert runs["invented5"].info.status == "FAILED"
+    assert runs["invented"].info.status == "FINISHED"
