@@ -120,8 +120,9 @@ def _decode(path: Path) -> list[Frame]:
 
 
 def _numbered(folder: Path) -> list[Path]:
-    """Images by the last integer of their names; names without one come first, by name."""
-    found = [p for p in folder.iterdir() if p.suffix.lower() in IMAGES and p.name[0] != "."]
+    """Images or maps by the last integer of their names; names without one come first, by name."""
+    known = IMAGES | {".npy"}
+    found = [p for p in folder.iterdir() if p.suffix.lower() in known and p.name[0] != "."]
     if not found:
         raise InputError(
             folder, f"a folder must hold images ({', '.join(sorted(IMAGES))}), this one has none"

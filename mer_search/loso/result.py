@@ -7,15 +7,15 @@ Letters: N clips, C classes, n clips of one block.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mer_search.errors import DamagedRecord
+from mer_search.errors import DamagedRecord, InputError
 from mer_search.loso import metrics
 from mer_search.loso.folds import Folds, Subject
 from mer_search.loso.ledger import FoldBlock, Ledger, TrialRecord
@@ -176,3 +176,46 @@ def scores_of(probs: Probs, label: NDArray[np.int64]) -> dict[str, float]:
     """Pooled uf1, uar and accuracy over the clips that have been predicted."""
     known = ~np.isnan(probs[:, 0])
     return metrics.scores(probs[known], label[known])
+
+
+def subject_counts(finished: Sequence[LosoResult]) -> metrics.SubjectCounts:
+    """Counts per subject of trials with all folds; clips in the order of their keys, so that
+    searches over the same clips line up whatever the order of their folds."""
+    protocol = finished[0].protocol
+    order = np.argsort(np.array(protocol.keys))
+    place = {name: index for index, name in enumerate(sorted(set(protocol.subject)))}
+    subject = np.array([place[each] for each in protocol.subject])
+    predicted = np.stack([result.probs.argmax(1) for result in finished])
+    return metrics.count_by_subject(
+        predicted[:, order], protocol.label[order], subject[order], classes=len(protocol.classes)
+    )
+
+
+def choose(
+    results: Sequence[LosoResult], trial: int | Literal["best"], objective: str
+) -> LosoResult:
+    """A trial with all folds: the one asked for, or the best by the objective (first of equals).
+
+    Raises:
+        InputError: there is no such trial, or it lacks folds.
+    """
+    finished = [result for result in results if result.complete]
+    if trial == "best":
+        if not finished:
+            raise InputError(
+                "--trial",
+                f"none of the {len(results)} trials has all folds yet; let the search go on with "
+                "`mer-search launch`",
+            )
+        return max(finished, key=lambda result: result.scores[objective])
+    for result in results:
+        if result.record.number == trial:
+            if not result.complete:
+                raise InputError(
+                    "--trial",
+                    f"trial {trial} is {result.record.state} with {result.folds_done} of "
+                    f"{len(result.protocol.folds)} folds; choose one that is COMPLETE",
+                )
+            return result
+    last = len(results) - 1
+    raise InputError("--trial", f"there is no trial {trial}; numbers go from 0 to {last}")

@@ -8,7 +8,9 @@ from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import ArgumentError, OperationalError
 
+from mer_search.errors import InputError
 from mer_search.experiment import Domain, Experiment
 from mer_search.loso.ledger import TrialRecord
 from mer_search.study import space
@@ -59,6 +61,33 @@ class Proposals:
         """Numbers are positions in an Optuna study: a gap in the ledger becomes failed trials."""
         while len(self.study.get_trials(deepcopy=False)) < number:
             self.study.add_trial(optuna.trial.create_trial(state=TrialState.FAIL))
+
+
+def write_study(experiment: Experiment, records: Iterable[TrialRecord], url: str) -> int:
+    """Writes the search as a study of its name into an Optuna database; returns its trials.
+
+    A study that this wrote before is replaced: it is a copy of the ledger and nothing else.
+
+    Raises:
+        InputError: the address is no database, or another's study has this name.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    name = experiment.name
+    try:
+        storage = optuna.storages.get_storage(url)
+        if name in optuna.study.get_all_study_names(storage):
+            if "mer.search" not in optuna.load_study(study_name=name, storage=storage).user_attrs:
+                raise InputError(url, f"a study {name!r} is there and not ours; give another URL")
+            optuna.delete_study(study_name=name, storage=storage)
+        study = optuna.create_study(study_name=name, storage=storage, direction="maximize")
+    except (ArgumentError, OperationalError, ImportError) as fault:
+        told = str(fault).splitlines()[0]
+        raise InputError(url, f"is no database ({told}); write sqlite:///FILE.db") from fault
+    study.set_user_attr("mer.search", name)
+    study.set_metric_names([experiment.evaluation.objective])
+    trials = Proposals(experiment, records).study.get_trials(deepcopy=False)
+    study.add_trials(trials)
+    return len(trials)
 
 
 def frozen(record: TrialRecord) -> FrozenTrial:

@@ -1,0 +1,159 @@
+"""`launch`, `list`, `status`, `stop`, `track`, `study`: searches and where they stand."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mer_search.commands.options import (
+    STORE,
+    AsJson,
+    Device,
+    Settings,
+    Store,
+    Tracking,
+    console,
+    print_json,
+)  # fmt: skip
+from mer_search.errors import InputError, did_you_mean
+
+if TYPE_CHECKING:
+    from mer_search.loso.ledger import Ledger
+
+Name = Annotated[str, typer.Argument(help="The search's name in the store.")]
+
+
+def existing(store: str, name: str) -> Ledger:
+    """The ledger of a search that exists. Raises InputError with the nearest name."""
+    from mer_search.loso.ledger import Ledger, searches
+
+    ledger = Ledger(store, name)
+    if not ledger.exists():
+        known = searches(store)
+        cure = did_you_mean(name, known) if known else "the store is empty; launch a search first"
+        raise InputError(store, f"holds no search {name!r}; {cure}")
+    return ledger
+
+
+def launch(
+    space: Annotated[str, typer.Argument(help="A search-space file, or a shipped name.")],
+    name: Annotated[str | None, typer.Option(help="Instead of the file's name.")] = None,
+    trials: Annotated[
+        int | None, typer.Option(help="How many in all, earlier ones counted.")
+    ] = None,
+    store: Store = STORE,
+    tracking: Tracking = None,
+    address: Annotated[str | None, typer.Option(help="Of a running Ray cluster; or auto.")] = None,
+    settings: Settings = None,
+    device: Device = "cpu",
+) -> None:
+    """Starts a search, or continues it: finished folds are never computed again.
+
+    Example: mer-search launch quickstart --name first --trials 16 --set train.epochs=40
+    """
+    from mer_search import space_file
+    from mer_search.features.cache import Cache
+    from mer_search.loso.ledger import Ledger
+    from mer_search.search.driver import launch as stage
+    from mer_search.search.live import Screen
+    from mer_search.search.mirroring import Mirroring
+
+    changes = [*(settings or ())]
+    changes += [f"name={name}"] if name else []
+    changes += [f"search.trials={trials}"] if trials is not None else []
+    experiment = space_file.read(space, changes)
+    screen = Screen(console())
+    ledger = Ledger(store, experiment.name)
+    mirror = Mirroring(ledger, tracking, screen.says)
+    try:
+        outcome = stage(
+            experiment, store=store, cache=Cache.default(), address=address, device=device,
+            progress=screen.extracts, watchers=(screen, mirror),
+        )  # fmt: skip
+    finally:
+        screen.close()
+        mirror.close()
+    out = console()
+    if not outcome.started:
+        out.print(
+            f"nothing to run: the search has its {experiment.search.trials} trials; raise --trials"
+        )
+    if outcome.failed:
+        out.print(f"{outcome.failed} trials failed; `mer-search status {experiment.name}` says why")
+    if outcome.ended != "finished":
+        out.print(f"{outcome.ended}; the same command continues, no finished fold is lost")
+    out.print(f"next: mer-search compare {experiment.name} --store {store}")
+    if outcome.ended == "interrupted":
+        raise typer.Exit(130)
+
+
+def stop(name: Name, store: Store = STORE) -> None:
+    """Asks a running search to end after its running blocks; launching it again continues it.
+
+    Example: mer-search stop casme2-attention
+    """
+    existing(store, name).ask_to_stop()
+    console().print(f"asked {name} to end after its running blocks")
+
+
+def list_(store: Store = STORE, as_json: AsJson = False) -> None:
+    """Every search in a store, one line each.
+
+    Example: mer-search list --store ./mer-runs
+    """
+    import mer_search.report.status as stage
+
+    found = stage.read_all(store)
+    if as_json:
+        print_json([each.as_json() for each in found])
+    else:
+        console().print(stage.table(found, store))
+
+
+def status(name: Name, store: Store = STORE, as_json: AsJson = False) -> None:
+    """Where a search stands: states, folds done, best so far, rate, time left.
+
+    Example: mer-search status casme2-attention
+    """
+    import mer_search.report.status as stage
+
+    found = stage.read(existing(store, name))
+    if as_json:
+        print_json(found.as_json())
+    else:
+        console().print(stage.page(found))
+
+
+def track(name: Name, store: Store = STORE, tracking: Tracking = None) -> None:
+    """Brings MLflow in line with the ledger: missing runs appear, no run appears twice.
+
+    Example: mer-search track casme2-attention --tracking http://127.0.0.1:5000
+    """
+    from mer_search.search.hold import held
+    from mer_search.tracking.mirror import mirror
+    from mer_search.tracking.place import page_command, uri_of
+
+    ledger = existing(store, name)
+    uri = uri_of(ledger, tracking)
+    done = mirror(ledger, uri, running=held(ledger))
+    out = console()
+    out.print(f"{done.created} runs created, {done.written} brought up to date in {uri}")
+    out.print(f"see them: {page_command(uri)}")
+
+
+def study(
+    name: Name,
+    storage: Annotated[str, typer.Option(help="SQLAlchemy URL, as sqlite:///study.db.")],
+    store: Store = STORE,
+) -> None:
+    """Writes the search as an Optuna study into a database, to look at with Optuna's own tools.
+
+    Example: mer-search study casme2-attention --storage sqlite:///study.db
+    """
+    from mer_search.search.prepare import stored
+    from mer_search.study.rebuild import write_study
+
+    ledger = existing(store, name)
+    trials = write_study(stored(ledger)[0], ledger.trials(), storage)
+    console().print(f"study {name} with {trials} trials in {storage}")
