@@ -29,7 +29,7 @@ from mer_search.loso.result import LosoResult, Protocol, read_protocol, read_res
 
 
 @dataclass(frozen=True)
-class Account:
+class Search:
     """One search, read from its ledger.
 
     Attributes:
@@ -96,7 +96,6 @@ class Account:
 
         return tuple(sorted(self.results, key=place))
 
-    @cached_property
     def confusion(self) -> NDArray[np.int64]:
         """The winner's pooled counts [C, C], truth by row; zeros without a winner."""
         classes = len(self.protocol.classes)
@@ -104,12 +103,17 @@ class Account:
             return np.zeros((classes, classes), np.int64)
         return confusion(self.protocol.label, self.best.probs.argmax(1), classes)
 
+    def chance(self) -> float:
+        """UF1 of guesses with the winner's share of each class. Needs a winner."""
+        return self.chances["uf1"]
+
     @cached_property
-    def chance(self) -> dict[str, float]:
+    def chances(self) -> dict[str, float]:
         """Scores of guesses with the winner's share of each class; empty without a winner."""
         if self.best is None:
             return {}
-        true, guessed = (self.confusion.sum(axis) / self.confusion.sum() for axis in (1, 0))
+        counts = self.confusion()
+        true, guessed = (counts.sum(axis) / counts.sum() for axis in (1, 0))
         return {
             "uf1": chance_uf1(true, guessed),
             "uar": float(guessed[true > 0].sum() / len(true)),
@@ -126,7 +130,7 @@ class Account:
         return self.protocol.classes[int(shares.argmax())], scores
 
 
-def read(ledger: Ledger) -> Account:
+def read(ledger: Ledger) -> Search:
     """Reads all predictions of a search.
 
     Raises:
@@ -140,7 +144,7 @@ def read(ledger: Ledger) -> Account:
     counts = count(protocol, finished) if finished else None
     objective = file["evaluation"]["objective"]
     estimate = correct(counts, objective=objective, trials=len(results)) if counts else None
-    return Account(ledger.name, file, protocol, results, counts, estimate)
+    return Search(ledger.name, file, protocol, results, counts, estimate)
 
 
 def count(protocol: Protocol, finished: Sequence[LosoResult]) -> SubjectCounts:

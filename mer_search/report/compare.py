@@ -18,7 +18,7 @@ from mer_search.loso.estimates import Difference, Estimate, compare_searches, co
 from mer_search.loso.ledger import Ledger
 from mer_search.loso.metrics import SubjectCounts
 from mer_search.report import contract
-from mer_search.report.account import Account, check_exist, read
+from mer_search.report.account import Search, check_exist, read
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Comparison:
         union: None for one search, or where none has a finished trial.
     """
 
-    searches: tuple[Account, ...]
+    searches: tuple[Search, ...]
     pairs: tuple[Pair, ...] = ()
     union: BestOfAll | None = None
 
@@ -110,7 +110,7 @@ def compare(ledgers: Sequence[Ledger]) -> Comparison:
     return Comparison(accounts, _pairs(accounts), _best_of_all(accounts))
 
 
-def _differences(first: Account, other: Account) -> Iterator[str]:
+def _differences(first: Search, other: Search) -> Iterator[str]:
     """Why two searches cannot be compared, one sentence each."""
     both = f"{first.name} and {other.name}"
     if first.data != other.data:
@@ -131,7 +131,7 @@ def _differences(first: Account, other: Account) -> Iterator[str]:
         yield f"{both}: {len(odd)} clips have other labels ({', '.join(odd[:5])})"
 
 
-def _pairs(accounts: Sequence[Account]) -> tuple[Pair, ...]:
+def _pairs(accounts: Sequence[Search]) -> tuple[Pair, ...]:
     """Paired differences of the searches' choices, p values corrected for their number."""
     finished = [(each.name, each.counts) for each in accounts if each.counts]
     objective = accounts[0].objective
@@ -143,7 +143,7 @@ def _pairs(accounts: Sequence[Account]) -> tuple[Pair, ...]:
     return tuple(Pair(*row, float(p)) for row, p in zip(found, corrected, strict=True))
 
 
-def _best_of_all(accounts: Sequence[Account]) -> BestOfAll | None:
+def _best_of_all(accounts: Sequence[Search]) -> BestOfAll | None:
     """The best of the union of all trials, corrected as one search."""
     owners = [(each.name, result.record.number) for each in accounts for result in each.finished]
     counts = [each.counts for each in accounts if each.counts]

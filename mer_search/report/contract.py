@@ -13,13 +13,13 @@ from mer_search.loso.estimates import Estimate
 from mer_search.loso.ledger import TrialRecord
 from mer_search.loso.metrics import OBJECTIVES, confusion
 from mer_search.loso.result import LosoResult
-from mer_search.report.account import Account
+from mer_search.report.account import Search
 from mer_search.report.cost import nested_cost
 
 LABEL = "selected: this score chose the trial, so it is optimistic"
 
 
-def document(account: Account) -> dict[str, Any]:
+def document(account: Search) -> dict[str, Any]:
     """One search, as `compare NAME --json` prints it: strict JSON, None where there is nothing."""
     protocol, file = account.protocol, account.file
     counts = np.bincount(protocol.label, minlength=len(protocol.classes)).tolist()
@@ -39,7 +39,7 @@ def document(account: Account) -> dict[str, Any]:
         "states": account.states,
         "trials": [_trial(result, account.folds) for result in account.results],
         "best": _best(account),
-        "chance": account.chance or None,
+        "chance": account.chances or None,
         "majority": {"class": name, **scores},
         "damaged": list(account.damaged),
     }
@@ -83,7 +83,7 @@ def _trial(result: LosoResult, folds: int) -> dict[str, Any]:
     }
 
 
-def _best(account: Account) -> dict[str, Any] | None:
+def _best(account: Search) -> dict[str, Any] | None:
     if account.best is None or account.estimate is None:
         return None
     return {
@@ -92,16 +92,16 @@ def _best(account: Account) -> dict[str, Any] | None:
         **worth(account.estimate, len(account.results)),
         "nested": None,
         "nested_cost": nested_cost(account).as_json(),
-        "confusion": account.confusion.tolist(),
+        "confusion": account.confusion().tolist(),
         "per_class": per_class(account),
         "datasets": per_dataset(account),
         "per_subject": per_subject(account),
     }
 
 
-def per_class(account: Account) -> dict[str, dict[str, float]]:
+def per_class(account: Search) -> dict[str, dict[str, float]]:
     """Clips, recall, precision and F1 of each class, of the winner; 0 where nothing divides."""
-    table = account.confusion
+    table = account.confusion()
     found = {}
     for c, name in enumerate(account.protocol.classes):
         hits, true, guessed = (
@@ -116,7 +116,7 @@ def per_class(account: Account) -> dict[str, dict[str, float]]:
     return found
 
 
-def per_dataset(account: Account) -> dict[str, dict[str, float]]:
+def per_dataset(account: Search) -> dict[str, dict[str, float]]:
     """The winner's pooled scores on the clips of each data set, over the classes of all."""
     protocol, best = account.protocol, account.best
     if best is None:
@@ -132,7 +132,7 @@ def per_dataset(account: Account) -> dict[str, dict[str, float]]:
     return found
 
 
-def per_subject(account: Account) -> list[dict[str, Any]]:
+def per_subject(account: Search) -> list[dict[str, Any]]:
     """Clips of each subject and how many of them the winner gets right, hardest first."""
     protocol, best = account.protocol, account.best
     if best is None:

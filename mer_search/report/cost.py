@@ -6,7 +6,7 @@ import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from mer_search.report.account import Account
+from mer_search.report.account import Search
 
 OUTER_GROUPS = 5
 """Outer groups of the nested evaluation that is recommended."""
@@ -32,7 +32,7 @@ class NestedCost:
         return asdict(self)
 
 
-def nested_cost(account: Account) -> NestedCost:
+def nested_cost(account: Search) -> NestedCost:
     """Without racing's savings, since nobody knows them beforehand."""
     subjects = len(set(account.protocol.subject))
     outer = min(OUTER_GROUPS, subjects)
@@ -47,6 +47,6 @@ def nested_cost(account: Account) -> NestedCost:
     return NestedCost(outer, trials, folds, trainings, hours)
 
 
-def spent(account: Account) -> float:
+def spent(account: Search) -> float:
     """Seconds of all blocks that can be read, added over workers."""
     return sum(block.seconds for result in account.results for block in result.blocks.values())

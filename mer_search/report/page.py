@@ -11,7 +11,8 @@ import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
 from mer_search.report import plots, table
-from mer_search.report.compare import Comparison, Search
+from mer_search.report.account import Search
+from mer_search.report.compare import Comparison
 
 STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;color:#1f2933;margin:0 auto;max-width:1080px;padding:24px}

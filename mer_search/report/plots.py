@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import plotly.graph_objects as go
 
-from mer_search.report.compare import Search
+from mer_search.report.account import Search
 
 BLUE, GREY, DARK = "#2a6f97", "#9aa5b1", "#1f2933"
 LAYOUT = {

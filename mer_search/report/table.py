@@ -10,7 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from mer_search.loso.result import LosoResult
-from mer_search.report.compare import Comparison, Search
+from mer_search.report.account import Search
+from mer_search.report.compare import Comparison
 
 SHOWN = 20
 STATES = {"COMPLETE": "done", "STOPPED": "stopped", "FAILED": "failed", "RUNNING": "unfinished"}
@@ -24,7 +25,7 @@ def render(found: Comparison, *, width: int = 80) -> RenderableType:
         parts += [leaderboard(search, apart=apart), Text("\n".join(sentences(search))), Text("")]
     parts += [Text(pair.words) for pair in found.pairs]
     if found.union:
-        e = found.union
+        e = found.union.estimate
         parts.append(Text(
             f"best of all {e.finished} finished trials: {e.objective} "
             f"{e.selected[e.objective]:.3f} selected, {e.corrected[e.objective]:.3f} "
