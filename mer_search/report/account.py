@@ -7,7 +7,7 @@ Letters: N clips, C classes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -23,9 +23,14 @@ from mer_search.loso.metrics import (
     SubjectCounts,
     chance_uf1,
     confusion,
-    count_by_subject,
 )
-from mer_search.loso.result import LosoResult, Protocol, read_protocol, read_result
+from mer_search.loso.result import (
+    LosoResult,
+    Protocol,
+    read_protocol,
+    read_result,
+    subject_counts,
+)
 
 
 @dataclass(frozen=True)
@@ -141,18 +146,10 @@ def read(ledger: Ledger) -> Search:
     file, protocol = ledger.search(), read_protocol(ledger)
     results = tuple(read_result(ledger, record, protocol) for record in ledger.trials())
     finished = [result for result in results if result.complete]
-    counts = count(protocol, finished) if finished else None
+    counts = subject_counts(finished) if finished else None
     objective = file["evaluation"]["objective"]
     estimate = correct(counts, objective=objective, trials=len(results)) if counts else None
     return Search(ledger.name, file, protocol, results, counts, estimate)
-
-
-def count(protocol: Protocol, finished: Sequence[LosoResult]) -> SubjectCounts:
-    """Predictions of finished trials by subject, subjects and classes in sorted order."""
-    place = {subject: row for row, subject in enumerate(sorted(set(protocol.subject)))}
-    subject = np.array([place[each] for each in protocol.subject])
-    predicted = np.stack([result.probs.argmax(1) for result in finished])
-    return count_by_subject(predicted, protocol.label, subject, classes=len(protocol.classes))
 
 
 def check_exist(ledgers: Iterable[Ledger]) -> None:
