@@ -44,7 +44,8 @@ def worth(searches: Sequence[Search]) -> go.Figure:
             (f"{name}selected", "selected", found.selected[key], found.selected_interval),
             (f"{name}chance", "chance", level, (level, level)),
         ]
-    figure = _figure(110 + 34 * len(rows), showlegend=False)
+    figure = _figure(80 + 34 * len(rows), showlegend=False)
+    figure.update_layout(margin_t=8)
     marks = {"corrected": (BLUE, "diamond"), "selected": (ORANGE, "circle-open"),
              "chance": (GREY, "x")}  # fmt: skip
     for label, kind, score, (low, high) in rows:
@@ -161,7 +162,7 @@ def confusion(search: Search) -> go.Figure:
     figure = _figure(150 + 62 * len(names))
     figure.add_heatmap(
         z=shares.tolist(), x=names, y=totals, text=cells, texttemplate="%{text}",
-        colorscale=[[0, "#f7fbff"], [0.5, "#6baed6"], [1, "#08306b"]], zmin=0, zmax=1,
+        colorscale=[[0, "#f7fbff"], [0.6, "#9ecae1"], [1, "#08306b"]], zmin=0, zmax=1,
         xgap=2, ygap=2, colorbar={"title": {"text": "recall"}, "tickformat": ".0%"},
         hovertemplate="true %{y}<br>predicted %{x}<br>%{text} of the class<extra></extra>",
     )  # fmt: skip

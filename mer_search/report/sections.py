@@ -32,7 +32,7 @@ def comparison(found: Comparison, drawn: Plots) -> Iterator[Element]:
         class_="soft",
     )
     if found.union:
-        told = "; ".join(f"{s.name}: {words.corrected(s)}" for s in found.searches if s.best)
+        told = "Lines are intervals. Compare searches by the sentences above, not by these lines."
         yield _plot(drawn, "all-worth", "Scores of all searches", plots.worth(found.searches), told)
 
 
@@ -76,10 +76,12 @@ def verdict(found: Search, drawn: Plots, prefix: str) -> Iterator[Element]:
     said = [words.selected(found), words.corrected(found), words.optimism(found)]
     said += [words.chance(found), *words.caveats(found), words.publication(found)]
     yield from (element("p", sentence) for sentence in said)
-    told = f"{words.selected(found)} {words.corrected(found)}"
-    yield _plot(
-        drawn, f"{prefix}-worth", "What the best trial is worth", plots.worth([found]), told
+    told = (
+        f"Lines are {estimate.level:.0%} intervals. What selected lies above corrected is the "
+        f"optimism of choosing among {estimate.finished}."
     )
+    figure = plots.worth([found])
+    yield _plot(drawn, f"{prefix}-worth", "What the best trial is worth", figure, told)
 
 
 def leaderboard(found: Search, prefix: str) -> Iterator[Element]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,10 +12,14 @@ from rich.table import Table
 from rich.text import Text
 
 from mer_search.loso.ledger import Ledger, searches
-from mer_search.loso.result import read_results
+from mer_search.loso.result import LosoResult, read_protocol, read_result
+from mer_search.report.account import check_exist
+from mer_search.report.words import NAMES, STATES, number
 
-RECENT = 600.0
-"""Seconds that the rate looks back from the last finished block."""
+RECENT = 50
+"""Blocks that the rate looks back over, no further than the last pause of the search."""
+PAUSE = 60.0
+"""Seconds without a finished block, beyond twice the longest block: nothing was running."""
 
 
 @dataclass(frozen=True)
@@ -26,26 +30,32 @@ class Status:
         states: trials by state.
         wanted: trials of the last launch's file.
         folds_done: fold trainings that are finished, of all trials.
+        folds: fold trainings of all wanted trials if none is stopped early.
         folds_left: fold trainings to come if no trial is stopped early.
         best: number of the best trial with all folds, with its selected score.
         rate: fold trainings per minute lately; None before the second block.
         seconds_left: at that rate; None when unknown.
-        last: seconds since the epoch of the last finished block.
+        started: seconds since the epoch of the first trial; None without any.
+        last: the same of the last finished block.
         reasons: of failed trials, by number.
+        damaged: a sentence for each unreadable block.
     """
 
     name: str
     states: dict[str, int]
     wanted: int
     folds_done: int
+    folds: int
     folds_left: int
     objective: str
     best: int | None
     selected: float | None
     rate: float | None
     seconds_left: float | None
+    started: float | None
     last: float | None
     reasons: dict[int, str]
+    damaged: tuple[str, ...]
 
     def as_json(self) -> dict[str, Any]:
         """Every field."""
@@ -53,36 +63,41 @@ class Status:
 
 
 def read(ledger: Ledger) -> Status:
-    """The status of a stored search."""
-    file, results = ledger.search(), read_results(ledger)
-    objective, wanted = file["evaluation"]["objective"], int(file["search"]["trials"])
-    folds = len(results[0].protocol.folds) if results else 0
-    states: Counter[str] = Counter(result.record.state for result in results)
+    """The status of a stored search.
+
+    Raises:
+        InputError: there is no such search.
+        DamagedRecord: search.yaml or folds.json is unreadable.
+    """
+    check_exist([ledger])
+    file, protocol = ledger.search(), read_protocol(ledger)
+    results = [read_result(ledger, record, protocol) for record in ledger.trials()]
+    objective, folds = file["evaluation"]["objective"], len(protocol.folds)
+    # A search that went on has more trials than its file, which is frozen at the first launch.
+    wanted = max(int(file["search"]["trials"]), len(results))
     finished = [result for result in results if result.complete]
     best = max(finished, key=lambda r: r.scores[objective], default=None)
     open_trials = [result for result in results if result.record.state == "RUNNING"]
     left = sum(folds - result.folds_done for result in open_trials)
-    left += folds * max(0, wanted - len(results))
-    bounds = results[0].protocol.folds.blocks if results else ()
-    ends = sorted(
-        (block.finished, bounds[index][1] - bounds[index][0])
-        for result in results
-        for index, block in result.blocks.items()
-    )
+    left += folds * (wanted - len(results))
+    ends = _ends(results, protocol.folds.blocks)
     rate = _rate(ends)
     return Status(
         name=ledger.name,
-        states=dict(states),
-        wanted=max(wanted, len(results)),
+        states={state: sum(r.record.state == state for r in results) for state in STATES},
+        wanted=wanted,
         folds_done=sum(result.folds_done for result in results),
+        folds=folds * wanted,
         folds_left=left,
         objective=objective,
         best=best.record.number if best else None,
         selected=best.scores[objective] if best else None,
         rate=rate,
         seconds_left=60 * left / rate if rate and left else None,
+        started=min((r.record.started for r in results if r.record.started), default=None),
         last=ends[-1][0] if ends else None,
         reasons={r.record.number: r.record.reason for r in results if r.record.state == "FAILED"},
+        damaged=tuple(sentence for result in results for sentence in result.damaged),
     )
 
 
@@ -91,12 +106,36 @@ def read_all(store: str) -> list[Status]:
     return [read(Ledger(store, name)) for name in searches(store)]
 
 
-def _rate(ends: list[tuple[float, int]]) -> float | None:
-    """Folds per minute over the last `RECENT` seconds of work; blocks run side by side."""
-    recent = [end for end in ends if end[0] >= ends[-1][0] - RECENT]
+def _ends(
+    results: Sequence[LosoResult], bounds: Sequence[tuple[int, int]]
+) -> list[tuple[float, float, int]]:
+    """(finished, seconds, folds) of every block in order of time.
+
+    A repeated proposal holds copies of another trial's blocks, which cost nothing: left out.
+    """
+    found = {
+        (block.finished, index): (
+            block.finished,
+            block.seconds,
+            bounds[index][1] - bounds[index][0],
+        )
+        for result in results
+        for index, block in result.blocks.items()
+    }
+    return sorted(found.values())
+
+
+def _rate(ends: Sequence[tuple[float, float, int]]) -> float | None:
+    """Folds per minute over the last blocks since the last pause; blocks run side by side."""
+    recent = list(ends[-RECENT:])
+    for place in reversed(range(1, len(recent))):
+        longest = max(seconds for _, seconds, _ in recent[place - 1 :])
+        if recent[place][0] - recent[place - 1][0] > 2 * longest + PAUSE:
+            recent = recent[place:]
+            break
     if len(recent) < 2 or recent[-1][0] <= recent[0][0]:
         return None
-    return 60 * sum(folds for _, folds in recent[1:]) / (recent[-1][0] - recent[0][0])
+    return 60 * sum(folds for _, _, folds in recent[1:]) / (recent[-1][0] - recent[0][0])
 
 
 def table(found: list[Status], store: str) -> RenderableType:
@@ -104,26 +143,32 @@ def table(found: list[Status], store: str) -> RenderableType:
     if not found:
         return Text(f"no search in {store}; start one with `mer-search launch quickstart`")
     rows = Table(box=None, pad_edge=False)
-    for column in ("search", "done", "stopped", "failed", "unfinished", "of", "best", "last block"):
+    for column in ("search", *STATES.values(), "of", "best", "last block"):
         rows.add_column(column)
     for each in found:
-        states = (each.states.get(s, 0) for s in ("COMPLETE", "STOPPED", "FAILED", "RUNNING"))
-        rows.add_row(each.name, *map(str, states), str(each.wanted), _best(each), _ago(each.last))
+        states = (str(each.states[state]) for state in STATES)
+        cells = (each.name, *states, str(each.wanted), _best(each), _ago(each.last))
+        rows.add_row(*map(Text, cells))
     return rows
 
 
 def page(found: Status) -> RenderableType:
     """One search in a few lines."""
-    states = ", ".join(f"{count} {state}" for state, count in sorted(found.states.items()))
+    states = ", ".join(f"{found.states[s]} {word}" for s, word in STATES.items() if found.states[s])
     rate = f"{found.rate:.1f} folds/min" if found.rate else "rate not known yet"
     left = f"about {_span(found.seconds_left)} left" if found.seconds_left else "time left unknown"
+    begun, done = sum(found.states.values()), f"{found.folds_done} of {found.folds} folds done"
+    told: dict[str, list[str]] = {}
+    for trial, reason in found.reasons.items():
+        told.setdefault(reason, []).append(str(trial))
     lines = [
-        f"{found.name}: {sum(found.states.values())} of {found.wanted} trials ({states or 'none'})",
-        f"{found.folds_done} folds done, {found.folds_left} to come at most; {rate}, "
+        f"{found.name}: {begun} of {found.wanted} trials begun ({states or 'none'})",
+        f"{done}, {found.folds_left} to come at most; {rate}, "
         f"{left if found.folds_left else 'nothing left'}",
         f"best so far: {_best(found)}",
-        f"last block: {_ago(found.last)}",
-        *(f"trial {number} failed: {reason}" for number, reason in found.reasons.items()),
+        f"first trial: {_ago(found.started)}; last block: {_ago(found.last)}",
+        *(f"failed: trial {', '.join(those)}: {reason}" for reason, those in told.items()),
+        *(f"damaged record: {sentence}" for sentence in found.damaged),
     ]
     return Group(*map(Text, lines))
 
@@ -131,7 +176,8 @@ def page(found: Status) -> RenderableType:
 def _best(found: Status) -> str:
     if found.best is None:
         return "none has all folds yet"
-    return f"trial {found.best}, {found.objective} {found.selected:.3f}, selected"
+    score = f"{NAMES[found.objective]} {number(found.selected)}"
+    return f"trial {found.best}, {score}, selected (optimistic)"
 
 
 def _ago(moment: float | None) -> str:

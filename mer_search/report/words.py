@@ -65,7 +65,7 @@ def header(search: Search) -> str:
 
 
 def trials(search: Search) -> str:
-    counts = ", ".join(f"{n} {STATES[state]}" for state, n in search.states.items() if n)
+    counts = ", ".join(f"{n} {STATES[state]}" for state in STATES if (n := search.states[state]))
     return f"{len(search.results)} trials: {counts or 'none yet'}"
 
 
