@@ -108,10 +108,6 @@ class Search:
             return np.zeros((classes, classes), np.int64)
         return confusion(self.protocol.label, self.best.probs.argmax(1), classes)
 
-    def chance(self) -> float:
-        """UF1 of guesses with the winner's share of each class. Needs a winner."""
-        return self.chances["uf1"]
-
     @cached_property
     def chances(self) -> dict[str, float]:
         """Scores of guesses with the winner's share of each class; empty without a winner."""

@@ -20,6 +20,8 @@ from mer_search.report.contract import per_subject
 
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#8a8f98"  # told apart by the colour-blind (Okabe, Ito)
 COLUMNS = 3
+CURVES = 100
+"""Curves of a kind at most: more are a grey area, and a file too large to send."""
 FEW = 8
 """So many different numbers at most are drawn as groups."""
 
@@ -117,7 +119,11 @@ def _setting(figure: go.Figure, search: Search, path: str, results: list[LosoRes
     """Boxes with their points for words and few numbers, points for a range; the best starred."""
     values = [result.record.params[path] for result in results]
     scores = [result.scores[search.objective] for result in results]
-    told = [_told(search, result) for result in results]
+    # Only the number and the value: all settings in every small plot would make the file huge.
+    told = [
+        escape(f"trial {result.record.number}: {words.number(score)} at {words.value(value)}")
+        for result, score, value in zip(results, scores, values, strict=True)
+    ]
     ranged = all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
     ranged = ranged and len(set(values)) > FEW
     shared = {"y": scores, "text": told, "hovertemplate": "%{text}<extra></extra>"}
@@ -193,11 +199,14 @@ def subjects(search: Search) -> go.Figure:
 
 
 def curves(search: Search) -> go.Figure:
-    """Pooled score after each block of folds; the winner thick, stopped trials dashed."""
+    """Pooled score after each block of folds; the winner thick, stopped trials dotted.
+
+    Of many trials the `CURVES` best finished ones, and of the others those with most folds.
+    """
+    others = [r for r in search.ranked if r.blocks and not r.complete]
     groups: dict[str, tuple[list[LosoResult], dict[str, Any]]] = {
-        "all folds": ([r for r in search.finished if r is not search.best], {"color": GREY}),
-        "stopped or unfinished": ([r for r in search.results if r.blocks and not r.complete],
-                                  {"color": ORANGE, "dash": "dot"}),
+        "all folds": (list(search.ranked[1 : len(search.finished)][:CURVES]), {"color": GREY}),
+        "stopped or unfinished": (others[:CURVES], {"color": ORANGE, "dash": "dot"}),
         "best": ([search.best] if search.best else [], {"color": BLUE, "width": 4}),
     }  # fmt: skip
     figure = _figure(400)

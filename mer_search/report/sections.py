@@ -121,6 +121,11 @@ def pictures(found: Search, drawn: Plots, prefix: str) -> Iterator[Element]:
         yield _plot(drawn, f"{prefix}-settings", "Settings", figure, told)
     if any(result.blocks for result in found.results):
         told = "Pooled score after each block of folds; early values rest on few subjects."
+        if len(found.results) > plots.CURVES:
+            told += (
+                f" At most {plots.CURVES} curves of finished trials are drawn, the best, and as "
+                "many of others, those with most folds."
+            )
         yield _plot(drawn, f"{prefix}-curves", "Score by folds done", plots.curves(found), told)
     if found.best is not None:
         told = f"Pooled over all folds, trial {found.best.record.number}. {words.recalls(found)}"
