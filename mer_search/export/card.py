@@ -1,92 +1,156 @@
-"""The model card: what the model is, what its numbers mean, what it is not for."""
+"""The model card: what the model is, what its numbers mean, what it is not for.
+
+A function of settings.json alone, so that it says nothing the model does not carry.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from mer_search.loso.estimates import Estimate
-from mer_search.loso.result import LosoResult
+from mer_search.config import Features, Trial
+from mer_search.features.weights import SOURCES
 
 CARD = """# {search}, trial {number}
 
-Labels a short clip of one face with one of: {classes}. An attention-LSTM over {backbone} features
-({layer}) of {keyframes} key frames; written by mer-search {version}.
+Labels a short clip of one face as {classes}. An attention-LSTM over {network} features ({layer}) of
+{keyframes} key frames ({method}), attention: {attention}. Written by mer-search {version}.
+
+Trained on **all** {clips} clips of {subjects} subjects: {counts}.
 
 ## Numbers
 
-| score | value | what it is |
-|---|---|---|
-| {objective}, selected | {selected:.3f} | chose this trial, so it is optimistic |
-| {objective}, corrected | {corrected:.3f} [{low:.3f}, {high:.3f}] | expected on new subjects |
-| UF1, UAR, accuracy, selected | {scores} | of this trial |
+{numbers}
 
-Selected: pooled over {folds} folds, each clip scored by a model that never saw its subject.
-Corrected for the choice among {finished} finished trials, with its {level:.0%} interval: {method}.
-{caveats}
+{meaning}
 
-The scores belong to models that never saw the subject they were tested on. This model was trained
-on **all** {clips} clips of {subjects} subjects ({counts}), for which no test subject is left: its
-own score is unknown, and the numbers above stand for it.
+These scores belong to models that never saw the subject they were tested on. This model saw every
+subject, so no test subject is left for it: its own score is unknown, and the numbers above stand
+for it.
 
-## Input and limits
+## Use
 
-- A video file or a folder of frames in which one face is visible from the first frame on. The
-  trained clips ran from {boundaries} boundaries (onset to offset); cut a clip likewise.
-- {reference}
-- Weights of the face network do not travel with this folder: {backbone}, file of SHA-256
-  {sha256}. Their licence is their owners'.
-- Attention says where the model looked, not why it decided.
-- Not for judging people: micro-expression labels are an annotator's reading of a face in a
-  laboratory, and {subjects} subjects are few.
+    mer-search predict FOLDER clip.mp4 --picture clip.png
+
+or `mlflow.pyfunc.load_model("FOLDER/mlflow").predict(pandas.DataFrame({{"video": ["clip.mp4"]}}))`
+where mer-search {version} is installed. Meant for research on micro-expressions: comparing methods,
+looking at what a model attends to.
+
+## Limits
+
+{limits}
 
 ## Where it comes from
 
-Data digest {data}, annotation {annotation}; settings in `settings.json`; all parameters of the
-trial: {params}. Seed {seed}.
+- Search `{search}`, trial {number}, seed {seed}: {params}.
+- Data: reader {reader}, annotation {annotation}, digest {digest}{skipped}.
+- Features digest {features}, numerics version {numerics}; {versions}.
+- `settings.json` holds all of it.
 """
 
 
-def write(
-    file: Mapping[str, Any], result: LosoResult, estimate: Estimate, settings: Mapping[str, Any]
-) -> str:
-    """The text, from search.yaml, the chosen trial, its estimate and settings.json."""
-    record, trial = file.get("record", {}), settings["trial"]
-    features, backbone = trial["features"], trial["features"]["backbone"]
-    objective = estimate.objective
+def text(settings: Mapping[str, Any]) -> str:
+    """The card of a model with this settings.json."""
+    trial, data = Trial.model_validate(settings["trial"]), settings["data"]
+    keyframes, backbone = trial.features.keyframes, trial.features.backbone
     return CARD.format(
         search=settings["search"],
         number=settings["number"],
-        classes=", ".join(settings["classes"]),
-        backbone=backbone["name"],
-        layer=backbone["layer"],
-        keyframes=features["keyframes"]["count"],
+        classes=_or(settings["classes"]),
+        network=backbone.name,
+        layer=backbone.layer,
+        keyframes=settings["input"][0],
+        method=keyframes.method,
+        attention=trial.model.attention,
         version=settings["versions"]["mer-search"],
-        objective=objective.upper() if objective != "accuracy" else objective,
-        selected=result.scores[objective],
-        corrected=estimate.corrected[objective],
-        low=estimate.interval[0],
-        high=estimate.interval[1],
-        finished=estimate.finished,
-        level=estimate.level,
-        folds=len(result.protocol.folds),
-        scores=", ".join(f"{value:.3f}" for value in result.scores.values()),
-        method=estimate.method,
-        caveats="\n".join(f"It {caveat}." for caveat in estimate.caveats[:1]),
-        clips=len(result.protocol.keys),
-        subjects=len(set(result.protocol.subject)),
-        counts=", ".join(f"{k} {v}" for k, v in record.get("counts", {}).items()),
-        boundaries=record.get("boundaries", "annotated"),
-        reference=_reference(features["reference"]),
-        sha256=settings["weights_sha256"],
-        data=record.get("data", "unknown"),
-        annotation=record.get("annotation", "unknown"),
-        params=", ".join(f"{path} {value}" for path, value in result.record.params.items()),
-        seed=trial["train"]["seed"],
+        clips=data["clips"],
+        subjects=len(data["subjects"]),
+        counts=_listed(data["counts"]),
+        numbers=_table(settings["scores"], settings["number"]),
+        meaning=_meaning(settings["scores"], settings["number"]),
+        limits="\n".join(f"- {each}" for each in _limits(settings, trial.features)),
+        seed=settings["seed"],
+        params=_listed(settings["params"]) or "no setting was searched",
+        reader=data["reader"],
+        annotation=data["annotation"],
+        digest=data["digest"],
+        skipped=f", {data['skipped']} clips skipped" if data["skipped"] else "",
+        features=settings["features_digest"],
+        numerics=settings["numerics"],
+        versions=_listed(settings["versions"]),
     )
 
 
-def _reference(reference: str) -> str:
-    if reference == "onset":
-        return "The first frame counts as onset: its features are subtracted from all others."
-    return "Features are used as they are, without a reference frame."
+def _table(scores: Mapping[str, Any], number: int) -> str:
+    """Selected and corrected scores; the interval stands at the objective."""
+    selected, corrected = scores["selected"], scores["corrected"]
+    other = "" if corrected["trial"] == number else f" of trial {corrected['trial']}, the best"
+    rows = [f"| score | selected (optimistic) | corrected{other} |", "|---|---|---|"]
+    for name in ("uf1", "uar", "accuracy"):
+        shown = [f"{kind[name]:.3f}" for kind in (selected, corrected)]
+        if name == scores["objective"]:
+            ends = (selected["interval"], corrected["interval"])
+            shown = [f"{v} [{a:.3f}, {b:.3f}]" for v, (a, b) in zip(shown, ends, strict=True)]
+        rows.append(f"| {_title(name)} | {' | '.join(shown)} |")
+    return "\n".join(rows)
+
+
+def _meaning(scores: Mapping[str, Any], number: int) -> str:
+    """What the two columns are, in sentences."""
+    corrected, objective = scores["corrected"], _title(scores["objective"])
+    chose = "It chose this trial, which makes it optimistic."
+    if corrected["trial"] != number:
+        chose = (
+            "This trial was asked for by its number; if its score was the reason, it is optimistic."
+        )
+    caveats = "".join(f"\nIt {caveat}." for caveat in corrected["caveats"])
+    return (
+        f"Selected: pooled over {scores['folds']} folds, each clip scored by a model that never "
+        f"saw its subject; the objective is {objective}. {chose}\n"
+        "Corrected: expected on new subjects, after the choice among "
+        f"{corrected['finished']} finished trials. {corrected['method']}.{caveats}"
+    )
+
+
+def _limits(settings: Mapping[str, Any], features: Features) -> Iterator[str]:
+    """What to know before believing an answer, one sentence or two each."""
+    data, name = settings["data"], features.backbone.name
+    if data["boundaries"] == "annotated":
+        yield (
+            "Trained on clips cut to annotated onset and offset: cut a video likewise. Nothing "
+            "here finds a micro-expression in a long recording."
+        )
+    if features.backbone.name != "patches" and features.align.method == "mtcnn":
+        yield "One face, whole and visible on the first frame, where it is placed for all frames."
+    if features.reference == "onset":
+        yield "The first frame counts as onset: its features are subtracted from all others."
+    if features.keyframes.method == "apex":
+        yield (
+            "Trained on annotated apexes; in a video the frame most unlike the first is taken "
+            "for the apex, which can be another one."
+        )
+    if name in SOURCES and features.backbone.weights == "pretrained":
+        yield (
+            f"The weights of {name} do not travel with this folder: bring the file of SHA-256 "
+            f"{settings['weights']['sha256']}. Their licence: {SOURCES[name].licence}. The data's "
+            "owners may restrict what is trained on it, too."
+        )
+    elif features.backbone.weights == "random" and name != "patches":
+        yield f"{name} has random weights: a model for tests, not for use."
+    yield "Attention says where the model looked, not why it decided."
+    yield (
+        "Not for judging people: labels are annotators' readings of faces in a laboratory, "
+        f"{len(data['subjects'])} subjects are few, and they do not stand for everyone."
+    )
+
+
+def _title(name: str) -> str:
+    return name if name == "accuracy" else name.upper()
+
+
+def _or(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:-1])} or {names[-1]}"
+
+
+def _listed(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in values.items())

@@ -1,10 +1,12 @@
-"""An exported model on a data set it was not trained on."""
+"""An exported model on another data set. Not for clips that it was trained on."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mer_search.datasets import DataSet
 from mer_search.errors import InputError
@@ -14,35 +16,66 @@ from mer_search.loso.metrics import OBJECTIVES, confusion
 
 
 def evaluate(model: ExportedModel, dataset: DataSet) -> dict[str, Any]:
-    """Scores over all clips: clips, uf1, uar, accuracy, and confusion with truth by row.
+    """Scores over all clips: clips, uf1, uar, accuracy, per_class, and confusion [C, C] with truth
+    by row; in `notes` what keeps them from being an estimate.
 
     Raises:
-        InputError: classes that the model does not know, or clips that cannot be read.
+        InputError: classes that are not the model's, or clips that cannot be labelled, all named.
     """
-    unknown = sorted(set(dataset.classes) - set(model.classes))
-    if unknown:
+    if set(dataset.classes) != set(model.classes):
         raise InputError(
             "evaluate",
-            f"the data set's classes {', '.join(unknown)} are not the model's "
-            f"({', '.join(model.classes)}); map them with --classes",
+            f"the data set's classes {', '.join(dataset.classes)} are not the model's, "
+            f"{', '.join(model.classes)}; map them with --classes",
         )
-    truth, guesses, faults = [], [], []
-    for clip in dataset.clips:
-        try:
-            found = model.predict_frames(
-                read_frames(clip.frames), onset=clip.onset or 0, apex=clip.apex
-            )
-        except InputError as fault:
-            faults.append(f"{clip.key}: {'; '.join(fault.faults)}")
-            continue
-        truth.append(model.classes.index(clip.label))
-        guesses.append(model.classes.index(found.label))
-    if faults:
-        raise InputError("evaluate", faults)
-    counts = confusion(np.array(truth), np.array(guesses), len(model.classes))
+    truth = np.array([model.classes.index(clip.label) for clip in dataset.clips], np.int64)
+    counts = confusion(truth, _labels(model, dataset), len(model.classes))
     return {
         "clips": len(truth),
         "classes": list(model.classes),
         **{name: float(score(counts)) for name, score in OBJECTIVES.items()},
+        "per_class": {name: _of_class(counts, c) for c, name in enumerate(model.classes)},
         "confusion": counts.tolist(),
+        "notes": _notes(model, dataset),
     }
+
+
+def _labels(model: ExportedModel, dataset: DataSet) -> NDArray[np.int64]:
+    """The class index that the model gives each clip [N]."""
+    labels, faults = [], []
+    for clip in dataset.clips:
+        try:
+            frames = read_frames(clip.frames)
+            found = model.predict_frames(frames, onset=clip.onset or 0, apex=clip.apex)
+            labels.append(model.classes.index(found.label))
+        except InputError as fault:
+            faults += [f"{clip.key}: {each}" for each in fault.faults]
+    if faults:
+        raise InputError("evaluate", faults)
+    return np.array(labels, np.int64)
+
+
+def _of_class(counts: NDArray[np.int64], c: int) -> dict[str, float]:
+    """Clips, recall and F1 of one class; 0 where it has no clips."""
+    hits, true, predicted = int(counts[c, c]), int(counts[c].sum()), int(counts[:, c].sum())
+    return {
+        "clips": true,
+        "recall": hits / max(true, 1),
+        "f1": 2 * hits / max(true + predicted, 1),
+    }
+
+
+def _notes(model: ExportedModel, dataset: DataSet) -> Sequence[str]:
+    notes = [
+        f"no clip is {name}: it counts 0 in uf1 and uar"
+        for name, count in dataset.counts.items()
+        if not count
+    ]
+    trained = set(model.settings["data"]["subjects"])
+    seen = sum(f"{clip.dataset}/{clip.subject}" in trained for clip in dataset.clips)
+    if seen:
+        notes.append(
+            f"{seen} of {len(dataset.clips)} clips are of subjects that the model was trained on: "
+            "these scores say nothing about new subjects"
+        )
+    return notes

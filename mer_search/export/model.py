@@ -1,11 +1,11 @@
-"""Reads an exported model and labels videos. The face network comes from this machine's weights.
+"""A trained head with a face network in front of it, which labels videos. Not for reading files.
 
-Letters: K keyframes, R regions, S pixels of a face image.
+Letters: K keyframes, R regions, D channels, S pixels of a face image.
 """
 
 from __future__ import annotations
 
-import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,21 +14,15 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 
 from mer_search.config import Trial
-from mer_search.errors import DamagedRecord, InputError
-from mer_search.features import plan
+from mer_search.errors import InputError
 from mer_search.features.backbones import Backbone
 from mer_search.features.extract import embed_frames
 from mer_search.features.filling import build_backbone
 from mer_search.features.frames import Frame, read_video
 from mer_search.loso.run import regions_of
 from mer_search.models.attention_lstm import AttentionLSTM
-
-FORMAT = 1
-SETTINGS, WEIGHTS = "settings.json", "model.safetensors"
 
 
 @dataclass(frozen=True)
@@ -48,7 +42,7 @@ class Prediction:
     keyframes: list[int]
     temporal_attention: list[float]
     spatial_attention: NDArray[np.float32] | None
-    faces: NDArray[Any]
+    faces: NDArray[np.uint8]
     notes: tuple[str, ...]
 
     @property
@@ -67,7 +61,7 @@ class Prediction:
 
 
 class ExportedModel:
-    """A trained head with the settings of its features.
+    """A trained head with the settings of its features; get it from `reading.load`.
 
     Args:
         settings: the content of settings.json.
@@ -83,39 +77,28 @@ class ExportedModel:
 
     @cached_property
     def backbone(self) -> Backbone:
-        """The face network, built at the first video.
-
-        Raises:
-            WeightsMissing: its weights are not on this machine.
-            InputError: they are not those the model was trained with.
-        """
-        backbone = self.trial.features.backbone
-        trained, here = self.settings["weights_sha256"], plan.identity(backbone)
-        if here != trained:
-            raise InputError(
-                f"weights of {backbone.name}",
-                f"the model was trained with the file of SHA-256 {trained}, here is {here}; "
-                f"bring that file and run `mer-search weights import {backbone.name} FILE`",
-            )
-        return build_backbone(backbone, device=self.device)
+        """The face network, built at the first video and used for all."""
+        return build_backbone(self.trial.features.backbone, device=self.device)
 
     def predict(self, video: Path) -> Prediction:
         """Labels a video file or a folder of frames.
 
         Raises:
-            InputError: no such file, no frames, no face.
+            InputError: no such file, no frames, no face, or frames the model does not take.
         """
+        video = Path(video).expanduser()
         try:
-            return self.predict_frames(read_video(Path(video)))
+            return self.predict_frames(read_video(video))
         except InputError as fault:
             if fault.where != "video":
                 raise
             raise InputError(video, fault.faults) from fault
 
     def predict_frames(
-        self, frames: list[Frame], *, onset: int = 0, apex: int | None = None
+        self, frames: Sequence[Frame], *, onset: int = 0, apex: int | None = None
     ) -> Prediction:
         """Labels RGB frames of one clip; onset and apex are positions, where they are known."""
+        self._check_frames(frames)
         seen = embed_frames(
             frames,
             self.trial.features,
@@ -125,7 +108,7 @@ class ExportedModel:
             regions=regions_of(self.trial.model),
             backbone=self.backbone,
         )
-        self._check(seen.x)
+        self._check_features(seen.x)
         with torch.inference_mode():
             logits, maps = self.head(torch.from_numpy(seen.x).to(self.device))
             probs = logits.softmax(-1)[0].cpu().tolist()
@@ -139,40 +122,34 @@ class ExportedModel:
             notes=seen.notes,
         )
 
-    def _check(self, x: NDArray[np.float32]) -> None:
-        wanted = self.settings["input"]
-        if list(x.shape[1:]) != wanted:
+    def _check_frames(self, frames: Sequence[Frame]) -> None:
+        """Refuses maps where faces are expected, and maps of another size than the trained."""
+        backbone = self.trial.features.backbone
+        for frame in frames[:1]:
+            found = f"{frame.dtype} {'x'.join(map(str, frame.shape))}"
+            if backbone.name != "patches":
+                if frame.dtype != np.uint8 or frame.shape[2:] != (3,):
+                    raise InputError(
+                        "video",
+                        f"holds arrays ({found}), the model takes 8-bit colour pictures of a "
+                        "face; give a video file or a folder of images",
+                    )
+                continue
+            grid, flat = backbone.grid, regions_of(self.trial.model) == "flatten"
+            values = self.settings["input"][-1] * (1 if flat else grid**2)
+            if frame.size != values or frame.shape[0] % grid or frame.shape[1] % grid:
+                raise InputError(
+                    "video",
+                    f"holds maps of {found}, the model takes maps of {values} numbers that a "
+                    f"{grid}x{grid} grid divides; give maps like those it was trained on",
+                )
+
+    def _check_features(self, x: NDArray[np.float32]) -> None:
+        """x [1, K, R, D]; under the keyframe method `all`, K is the clip's length."""
+        found, wanted = list(x.shape[1:]), self.settings["input"]
+        if found != wanted:
             raise InputError(
                 "video",
-                f"gives features of shape {list(x.shape[1:])}, the model takes {wanted}; give a "
-                "clip like those it was trained on",
+                f"gives {found[0]} key frames of {found[1]} regions and {found[2]} channels, the "
+                f"model takes {wanted}; give a clip like those it was trained on",
             )
-
-
-def load(folder: Path, *, device: str = "cpu") -> ExportedModel:
-    """Reads a folder that `export` wrote.
-
-    Raises:
-        InputError: no such folder, or one that holds no model.
-        DamagedRecord: its files cannot be read.
-    """
-    folder = Path(folder)
-    missing = [name for name in (SETTINGS, WEIGHTS) if not (folder / name).is_file()]
-    if missing:
-        raise InputError(
-            folder,
-            f"holds no exported model, {' and '.join(missing)} missing; give the folder that "
-            "`mer-search export NAME --out FOLDER` wrote",
-        )
-    try:
-        settings = json.loads((folder / SETTINGS).read_text())
-        if settings["format"] != FORMAT:
-            raise InputError(
-                folder / SETTINGS,
-                f"format {settings['format']!r} is not {FORMAT}; use the mer-search that wrote it",
-            )
-        head = AttentionLSTM(**settings["arguments"])
-        head.load_state_dict(load_file(folder / WEIGHTS))
-        return ExportedModel(settings, head, device)
-    except (ValueError, KeyError, TypeError, SafetensorError, RuntimeError) as fault:
-        raise DamagedRecord(f"{folder}: the model is unreadable ({fault}); export again") from fault

@@ -1,35 +1,41 @@
-"""Writes the folder of an exported model, complete or not at all."""
+"""Writes the folder of an exported model, complete or not at all.
+
+    model.safetensors   the head's tensors
+    settings.json       all that is needed to use it, and where it comes from
+    card.md             the same for people
+    mlflow/             a pyfunc of the two first
+
+The face network's weights stay where they are: their licence is their owners'.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
 import shutil
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 import mer_search
-from mer_search import space_file
-from mer_search.config import NUMERICS_VERSION, Trial
-from mer_search.datasets import read
+from mer_search.config import NUMERICS_VERSION
+from mer_search.datasets.clips import DataSet
 from mer_search.errors import InputError
-from mer_search.experiment import Experiment
 from mer_search.export import card
-from mer_search.export.model import FORMAT, SETTINGS, WEIGHTS
+from mer_search.export.chosen import Chosen, clips_of, read_chosen
+from mer_search.export.reading import FORMAT, SETTINGS, WEIGHTS, check_device
 from mer_search.export.refit import Refit, refit
-from mer_search.features import plan
 from mer_search.features.cache import Cache
-from mer_search.features.extract import feature_set, fill
-from mer_search.features.records import FeatureSet
-from mer_search.loso import estimates
 from mer_search.loso.ledger import Ledger
-from mer_search.loso.result import LosoResult, choose, read_results, subject_counts
-from mer_search.loso.run import regions_of
+
+CARD = "card.md"
 
 
 def export_trial(
@@ -38,6 +44,7 @@ def export_trial(
     out: Path,
     *,
     cache: Cache,
+    dataset: DataSet | None = None,
     device: str = "cpu",
     register: str | None = None,
     tracking: str | None = None,
@@ -45,104 +52,112 @@ def export_trial(
     """Refits a trial on all subjects and writes it; what was written, by name.
 
     Args:
+        out: a new or empty folder; in the end complete, or as it was before.
+        dataset: the search's clips; None reads them from where the search was launched.
         register: `MODEL@ALIAS` in the model registry of `tracking` (None: the store's own).
 
     Raises:
-        InputError: no such trial; data that changed since; a folder that holds something.
+        InputError: no such trial, or one without all folds; data, weights or numerics that are
+            not those of the search; a folder that holds something; a name MLflow cannot take.
+        WeightsMissing: the face network's weights are not on this machine.
+        TrackingAway: the model is written, and could not be registered.
     """
-    if register and register.count("@") != 1:
-        raise InputError("--register", f"{register!r} must be MODEL@ALIAS, such as mer@best")
-    out = _free(out)
-    file, results = ledger.search(), read_results(ledger)
-    experiment = space_file.from_dict(
-        {key: value for key, value in file.items() if key not in ("format", "record")}
-    )
-    objective = experiment.evaluation.objective
-    result = choose(results, trial, objective)
-    chosen = experiment.trial(result.record.params)
-    features = _features(experiment, file, result, chosen, cache, device)
-    trained = refit(features, chosen, device=device)
-    settings = _settings(ledger, result, chosen, features, trained)
-    finished = [each for each in results if each.complete]
-    estimate = estimates.correct(subject_counts(finished), objective=objective, trials=len(results))
-    text = card.write(file, result, estimate, settings)
-    _write(out, trained, settings, text)
-    told: dict[str, Any] = {
-        "model": str(out), "search": ledger.name, "trial": result.record.number,
-        "clips": len(features.keys), "classes": list(features.classes),
-    }  # fmt: skip
-    if register:
-        from mer_search.export.registry import register_model
+    from mer_search.export import registry  # MLflow takes seconds to import
 
-        told["registered"] = register_model(out, register, ledger, tracking)
+    check_device(device)
+    shelf = registry.shelf_of(register, ledger, tracking) if register else None
+    with unfinished(out) as folder:
+        chosen = read_chosen(ledger, trial)
+        trained = refit(clips_of(chosen, dataset), chosen.trial, cache=cache, device=device)
+        settings = write(folder, chosen, trained)
+        registry.save_pyfunc(folder, folder / "mlflow")
+    told = {"model": str(place_of(out)), "search": chosen.search, "trial": settings["number"],
+            "clips": settings["data"]["clips"], "classes": settings["classes"]}  # fmt: skip
+    if shelf:
+        told["registered"] = registry.register_model(place_of(out), shelf)
     return told
 
 
-def _free(out: Path) -> Path:
-    out = Path(out).expanduser().absolute()
+def place_of(out: Path) -> Path:
+    """The folder itself, wherever a link to it lies."""
+    return Path(out).expanduser().resolve()
+
+
+@contextmanager
+def unfinished(out: Path) -> Iterator[Path]:
+    """A folder to write into; it becomes `out` when the block ends well, and is gone otherwise.
+
+    Raises:
+        InputError: `out` holds something already, or cannot be written.
+    """
+    out = place_of(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(out, "exists and is not empty; delete it or name another folder")
-    return out
+    folder = out.with_name(f".{out.name}.{os.getpid()}.unfinished")
+    try:
+        with _writing(out):
+            folder.mkdir(parents=True)
+        yield folder
+        with _writing(out):
+            folder.replace(out)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
-def _features(
-    experiment: Experiment,
-    file: dict[str, Any],
-    result: LosoResult,
-    trial: Trial,
-    cache: Cache,
-    device: str,
-) -> FeatureSet:
-    """All clips of the search, which must be those it was run on."""
-    data = experiment.data
-    dataset = read(data.reader, data.root, classes=data.classes, on_fault=data.on_fault)
-    if dataset.digest != file["record"]["data"]:
-        raise InputError(
-            data.root,
-            f"the data changed since the search: digest {dataset.digest[:16]}, was "
-            f"{file['record']['data'][:16]}; restore it, or run a new search on it",
-        )
-    keys = set(result.protocol.keys)
-    clips = tuple(clip for clip in dataset.clips if clip.key in keys)
-    dataset = replace(dataset, clips=clips)
-    fill(dataset, [trial.features], cache=cache, device=device)
-    return feature_set(dataset, trial.features, cache=cache, regions=regions_of(trial.model))
+def write(folder: Path, chosen: Chosen, trained: Refit) -> dict[str, Any]:
+    """Weights, settings and card into an empty folder; returns the settings."""
+    state = {name: value.contiguous() for name, value in trained.head.state_dict().items()}
+    content = save(state, {"format": str(FORMAT)})
+    settings = settings_of(chosen, trained)
+    settings["model_sha256"] = hashlib.sha256(content).hexdigest()
+    with _writing(folder):
+        (folder / WEIGHTS).write_bytes(content)
+        (folder / SETTINGS).write_text(json.dumps(settings, indent=1, allow_nan=False))
+        (folder / CARD).write_text(card.text(settings))
+    return settings
 
 
-def _settings(
-    ledger: Ledger, result: LosoResult, trial: Trial, features: FeatureSet, trained: Refit
-) -> dict[str, Any]:
-    """All that is needed to use the model, and where it comes from."""
+def settings_of(chosen: Chosen, trained: Refit) -> dict[str, Any]:
+    """The content of settings.json but for the digest of the weights beside it."""
+    trial, features, record = chosen.trial, trained.features, chosen.record
+    counts = Counter(features.label.tolist())
     return {
         "format": FORMAT,
-        "search": ledger.name,
-        "number": result.record.number,
+        "search": chosen.search,
+        "number": chosen.result.record.number,
+        "params": chosen.result.record.params,
+        "seed": trial.train.seed,
+        "classes": list(features.classes),
         "trial": trial.model_dump(mode="json"),
         "arguments": trained.head.arguments,
         "input": list(features.x.shape[1:]),
-        "classes": list(features.classes),
-        "weights_sha256": plan.identity(trial.features.backbone),
+        "weights": {"name": trial.features.backbone.name, "sha256": trained.weights_sha256},
+        "data": {
+            "reader": chosen.experiment.data.reader,
+            "digest": record["data"],
+            "annotation": record.get("annotation", "unknown"),
+            "boundaries": record.get("boundaries", "annotated"),
+            "clips": len(features.keys),
+            "subjects": sorted({"/".join(subject) for subject in features.subject}),
+            "counts": {name: counts[place] for place, name in enumerate(features.classes)},
+            "skipped": len(record.get("skipped", ())),
+        },
         "features_digest": features.digest,
+        "scores": chosen.scores,
         "numerics": NUMERICS_VERSION,
         "versions": {
             "mer-search": mer_search.__version__,
             "python": platform.python_version(),
-            "torch": metadata.version("torch"),
+            **{name: metadata.version(name) for name in ("torch", "numpy")},
         },
     }
 
 
-def _write(out: Path, trained: Refit, settings: dict[str, Any], text: str) -> None:
-    unfinished = out.with_name(f".{out.name}.{os.getpid()}.unfinished")
+@contextmanager
+def _writing(out: Path) -> Iterator[None]:
+    """Failures of the disk as the user's to mend."""
     try:
-        unfinished.mkdir(parents=True)
-        state = {k: v.detach().contiguous() for k, v in trained.head.state_dict().items()}
-        save_file(state, unfinished / WEIGHTS, {"format": str(FORMAT)})
-        (unfinished / SETTINGS).write_text(json.dumps(settings, indent=1))
-        (unfinished / "card.md").write_text(text)
-        from mer_search.export.registry import save_pyfunc
-
-        save_pyfunc(unfinished, unfinished / "mlflow")
-        unfinished.replace(out)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+        yield
+    except OSError as fault:
+        told = fault.strerror or fault
+        raise InputError(out, f"cannot be written ({told}); name another folder") from fault

@@ -1,83 +1,167 @@
-"""The exported model in MLflow's forms: a pyfunc folder, and a version in its registry."""
+"""An exported model in MLflow's forms: a pyfunc folder, and a version in a model registry.
+
+Through the client alone: no global address, no active run, and nothing looked up on an index.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import mlflow
 from mlflow import MlflowClient
-from mlflow.models import ModelSignature
-from mlflow.types import ColSpec, Schema
+from mlflow.entities import Metric, Param
+from mlflow.exceptions import MlflowException
+from requests.exceptions import RequestException
+from sqlalchemy.exc import SQLAlchemyError
 
 import mer_search
-from mer_search.export import served
-from mer_search.export.model import SETTINGS, WEIGHTS
+from mer_search.errors import InputError
+from mer_search.export.reading import SETTINGS, WEIGHTS, read_settings
 from mer_search.loso.ledger import Ledger
+from mer_search.loso.metrics import OBJECTIVES
+from mer_search.tracking.background import PATIENCE
 from mer_search.tracking.mirror import EXPERIMENT
-from mer_search.tracking.place import artifacts_of, uri_of
+from mer_search.tracking.place import TrackingAway, artifacts_of, uri_of
+
+SERVED = Path(__file__).with_name("served.py")
 
 
-def save_pyfunc(package: Path, path: Path) -> None:
-    """Writes the MLflow model of a package into the new folder `path`."""
-    with tempfile.TemporaryDirectory() as folder, _quiet():
-        mlflow.pyfunc.save_model(path=str(path), **_pyfunc(package, Path(folder)))
+@dataclass(frozen=True)
+class Shelf:
+    """A place in a model registry: the version that `alias` of `model` will name at `uri`."""
+
+    model: str
+    alias: str
+    uri: str
+    artifacts: str | None
 
 
-def register_model(package: Path, name: str, ledger: Ledger, tracking: str | None) -> str:
-    """Registers a package as `MODEL@ALIAS`; returns `MODEL version N`."""
-    model, _, alias = name.partition("@")
-    uri = uri_of(ledger, tracking)
-    client = MlflowClient(uri)
-    known = client.get_experiment_by_name(EXPERIMENT)
-    experiment = (
-        known.experiment_id
-        if known
-        else client.create_experiment(EXPERIMENT, artifacts_of(ledger, uri))
-    )
-    mlflow.set_tracking_uri(uri)
-    tags = {"mer.search": ledger.name, "mer.store": ledger.store, "mer.kind": "export",
-            "mer.trial": f"export {model}"}  # fmt: skip
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        _quiet(),
-        mlflow.start_run(experiment_id=experiment, run_name=f"export {model}", tags=tags),
-    ):
-        logged = mlflow.pyfunc.log_model(
-            name="model", registered_model_name=model, **_pyfunc(package, Path(folder))
+def shelf_of(register: str, ledger: Ledger, tracking: str | None) -> Shelf:
+    """Where `MODEL@ALIAS` stands in the registry of `tracking`, which answers.
+
+    Raises:
+        InputError: names that MLflow does not take, or no address of MLflow.
+        TrackingAway: MLflow does not answer.
+    """
+    model, _, alias = register.partition("@")
+    if not re.fullmatch(r"[^/:@]*[^/:@\s][^/:@]*", model) or not re.fullmatch(r"[\w-]+", alias):
+        raise InputError(
+            "--register",
+            f"{register!r} must be MODEL@ALIAS, such as mer@best: no '/', ':' or '@' in MODEL, "
+            "letters, digits, '_' and '-' in ALIAS",
         )
-    version = str(logged.registered_model_version)
-    client.set_registered_model_alias(model, alias, version)
-    return f"{model} version {version}, alias {alias}"
+    if alias.lower() == "latest" or re.fullmatch(r"[vV]\d+", alias):
+        raise InputError("--register", f"MLflow keeps the alias {alias!r} for itself; take another")
+    uri = uri_of(ledger, tracking)
+    with _answers(uri, "start it, or export without --register"):
+        MlflowClient(uri).search_registered_models(max_results=1)
+    return Shelf(model, alias, uri, artifacts_of(ledger, uri))
+
+
+def save_pyfunc(package: Path, out: Path) -> None:
+    """Writes the MLflow model of a package into the new folder `out`."""
+    with tempfile.TemporaryDirectory() as folder, _quiet():
+        import mlflow.pyfunc
+        from mlflow.models import ModelSignature
+        from mlflow.types import ColSpec, DataType, Schema
+        from mlflow.types.schema import Array, Map
+
+        copied = Path(folder) / "package"
+        copied.mkdir()
+        for name in (SETTINGS, WEIGHTS):
+            shutil.copy(package / name, copied / name)
+        path = ColSpec(DataType.string, "video", required=False)
+        content = ColSpec(DataType.binary, "content", required=False)
+        answer = Schema([ColSpec(DataType.string, "label"),
+                         ColSpec(Map(DataType.double), "probabilities"),
+                         ColSpec(Array(DataType.long), "keyframes"),
+                         ColSpec(Array(DataType.double), "temporal_attention"),
+                         ColSpec(Array(DataType.string), "notes")])  # fmt: skip
+        mlflow.pyfunc.save_model(
+            path=str(out),
+            python_model=str(SERVED),
+            artifacts={"package": str(copied)},
+            signature=ModelSignature(Schema([path, content]), answer),
+            pip_requirements=[f"mer-search=={mer_search.__version__}"],  # given, so not guessed
+        )
+
+
+def register_model(package: Path, shelf: Shelf) -> str:
+    """Logs a package's pyfunc as a run and registers it; returns the version.
+
+    Raises:
+        TrackingAway: MLflow does not answer.
+    """
+    settings = read_settings(package)
+    cure = f"the model is written in {package}; delete it and export again once MLflow is back"
+    with _answers(shelf.uri, cure):
+        client = MlflowClient(shelf.uri)
+        # Without `mer.store`, so that the mirror, which deletes runs that are there twice, does
+        # not take two exports of one trial for one.
+        tags = {"mer.kind": "export", "mer.search": settings["search"],
+                "mer.trial": str(settings["number"])}  # fmt: skip
+        run = client.create_run(
+            _experiment(client, shelf), tags=tags, run_name=f"export {shelf.model}"
+        )
+        _log_scores(client, run.info.run_id, settings)
+        client.log_artifacts(run.info.run_id, str(package / "mlflow"), "model")
+        client.log_artifact(run.info.run_id, str(package / "card.md"))
+        client.set_terminated(run.info.run_id)
+        if not client.search_registered_models(f"name = '{shelf.model}'"):
+            client.create_registered_model(shelf.model)
+        version = client.create_model_version(
+            shelf.model, f"{run.info.artifact_uri}/model", run.info.run_id, tags=tags,
+            description=(package / "card.md").read_text(),
+        )  # fmt: skip
+        client.set_registered_model_alias(shelf.model, shelf.alias, version.version)
+    return str(version.version)
+
+
+def _experiment(client: MlflowClient, shelf: Shelf) -> str:
+    known = client.get_experiment_by_name(EXPERIMENT)
+    return known.experiment_id if known else client.create_experiment(EXPERIMENT, shelf.artifacts)
+
+
+def _log_scores(client: MlflowClient, run: str, settings: dict[str, Any]) -> None:
+    """Both kinds of scores, named as in the runs of a search, and the trial's parameters."""
+    scores = settings["scores"]
+    metrics = [
+        Metric(f"{kind}.{name}", scores[kind][name], 0, 0)
+        for kind in ("selected", "corrected")
+        for name in OBJECTIVES
+    ]
+    params = [Param(path, str(value)) for path, value in settings["params"].items()]
+    client.log_batch(run, metrics, params)
+
+
+@contextmanager
+def _answers(uri: str, cure: str) -> Iterator[None]:
+    """Few retries, no progress bars over small files, and one message where MLflow is away."""
+    wanted = {**PATIENCE, "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
+    added = {name: value for name, value in wanted.items() if name not in os.environ}
+    os.environ.update(added)
+    try:
+        yield
+    except (MlflowException, RequestException, SQLAlchemyError) as fault:
+        told = str(fault).strip().splitlines()[0]
+        raise TrackingAway(f"{uri}: MLflow does not answer ({told}); {cure}") from fault
+    finally:
+        for name in added:
+            del os.environ[name]
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without progress bars over two small files, and the wish for an example video."""
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    """Without MLflow's remarks about its own type hints, and its wish for an example video."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*input example was not provided")
+        for remark in ("Any type hint is inferred", "An input example was not provided"):
+            warnings.filterwarnings("ignore", message=f".*{remark}", category=UserWarning)
         yield
-
-
-def _pyfunc(package: Path, folder: Path) -> dict[str, Any]:
-    """What MLflow has to be told; the requirements are given, so that it does not guess them."""
-    copied = folder / "package"
-    copied.mkdir()
-    for name in (SETTINGS, WEIGHTS):
-        shutil.copy(package / name, copied / name)
-    signature = ModelSignature(
-        inputs=Schema([ColSpec("string", "video")]), outputs=Schema([ColSpec("string", "label")])
-    )
-    return {
-        "python_model": str(served.__file__),
-        "artifacts": {"package": str(copied)},
-        "signature": signature,
-        "pip_requirements": [f"mer-search=={mer_search.__version__}"],
-    }

@@ -1,20 +1,26 @@
-"""The model as MLflow serves it: loaded from this code, which finds mer-search installed.
+"""The model as MLflow serves it: this code is copied and run by MLflow, mer-search is installed.
 
-Input: a column `video` with paths, or with the bytes of video files. Output: label, a column per
-class with its probability, key frames and their attention.
+Input, one row per clip: `video`, the path of a video file or of a folder of images where the model
+runs; or `content`, the bytes of a video file (base64 in JSON). Output: the columns of
+`predict --json`.
 """
 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
-import mlflow
 import pandas as pd
+from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
-from mer_search.export.model import ExportedModel, load
+from mer_search.errors import InputError
+from mer_search.export.model import ExportedModel, Prediction
+from mer_search.export.reading import load
+
+COLUMNS = ("video", "content")
 
 
 class VideoModel(PythonModel):
@@ -23,29 +29,42 @@ class VideoModel(PythonModel):
     model: ExportedModel
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Reads the package that travels as the artifact `package`."""
+        """Reads the package that travels as an artifact; its errors are those of `load`."""
         self.model = load(Path(context.artifacts["package"]))
 
     def predict(
         self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
-        """One row per video."""
-        return pd.DataFrame([self._one(video) for video in model_input["video"]])
+        """One row per clip. Raises InputError for all rows that cannot be labelled."""
+        rows, faults = [], []
+        for place, row in enumerate(model_input.to_dict("records")):
+            try:
+                rows.append(self._one(row).as_json())
+            except InputError as fault:
+                faults += [f"row {place}, {fault.where}: {each}" for each in fault.faults]
+        if not rows and not faults:
+            faults = [
+                "needs rows with a column video (a path) or content (bytes); give a DataFrame"
+            ]
+        if faults:
+            raise InputError("input", faults)
+        return pd.DataFrame(rows)
 
-    def _one(self, video: str | bytes) -> dict[str, Any]:
-        if isinstance(video, str):
-            found = self.model.predict(Path(video))
-        else:
-            with tempfile.NamedTemporaryFile(suffix=".mp4") as file:
-                file.write(video)
-                file.flush()
-                found = self.model.predict(Path(file.name))
-        return {
-            "label": found.label,
-            **found.probabilities,
-            "keyframes": found.keyframes,
-            "temporal_attention": found.temporal_attention,
-        }
+    def _one(self, row: Mapping[Hashable, Any]) -> Prediction:
+        given = [value for name in COLUMNS if isinstance(value := row.get(name), str | bytes)]
+        if len(given) != 1:
+            raise InputError(
+                "columns", f"{len(given)} of video and content hold something; fill one of them"
+            )
+        if isinstance(given[0], str):
+            return self.model.predict(Path(given[0]))
+        with tempfile.NamedTemporaryFile(suffix=".video") as file:
+            file.write(given[0])
+            file.flush()
+            try:
+                return self.model.predict(Path(file.name))
+            except InputError as fault:
+                raise InputError(f"{len(given[0])} bytes", fault.faults) from fault
 
 
-mlflow.models.set_model(VideoModel())
+set_model(VideoModel())
