@@ -117,8 +117,8 @@ def _limits(settings: Mapping[str, Any], features: Features) -> Iterator[str]:
     data, name = settings["data"], features.backbone.name
     if data["boundaries"] == "annotated":
         yield (
-            "Trained on clips cut to annotated onset and offset: cut a video likewise. Nothing "
-            "here finds a micro-expression in a long recording."
+            f"Trained on clips cut to annotated onset and offset, {_span(data['frames'])} frames: "
+            "cut a video likewise. Nothing here finds a micro-expression in a long recording."
         )
     if features.backbone.name != "patches" and features.align.method == "mtcnn":
         yield "One face, whole and visible on the first frame, where it is placed for all frames."
@@ -142,6 +142,10 @@ def _limits(settings: Mapping[str, Any], features: Features) -> Iterator[str]:
         "Not for judging people: labels are annotators' readings of faces in a laboratory, "
         f"{len(data['subjects'])} subjects are few, and they do not stand for everyone."
     )
+
+
+def _span(ends: Sequence[int]) -> str:
+    return f"{ends[0]} to {ends[1]}" if ends[0] < ends[1] else str(ends[0])
 
 
 def _title(name: str) -> str:

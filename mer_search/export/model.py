@@ -119,7 +119,7 @@ class ExportedModel:
             temporal_attention=[] if temporal is None else temporal[0].cpu().tolist(),
             spatial_attention=None if spatial is None else spatial[0].cpu().numpy(),
             faces=seen.faces,
-            notes=seen.notes,
+            notes=(*seen.notes, *self._notes(len(frames))),
         )
 
     def _check_frames(self, frames: Sequence[Frame]) -> None:
@@ -143,6 +143,16 @@ class ExportedModel:
                     f"holds maps of {found}, the model takes maps of {values} numbers that a "
                     f"{grid}x{grid} grid divides; give maps like those it was trained on",
                 )
+
+    def _notes(self, frames: int) -> list[str]:
+        """A clip of quite another length is more, or less, than one expression."""
+        shortest, longest = self.settings["data"]["frames"]
+        if shortest / 2 <= frames <= 2 * longest:
+            return []
+        return [
+            f"the clip has {frames} frames, those the model was trained on had {shortest} to "
+            f"{longest}; cut it likewise, to one expression"
+        ]
 
     def _check_features(self, x: NDArray[np.float32]) -> None:
         """x [1, K, R, D]; under the keyframe method `all`, K is the clip's length."""

@@ -74,7 +74,8 @@ def export_trial(
     told = {"model": str(place_of(out)), "search": chosen.search, "trial": settings["number"],
             "clips": settings["data"]["clips"], "classes": settings["classes"]}  # fmt: skip
     if shelf:
-        told["registered"] = registry.register_model(place_of(out), shelf)
+        told["version"] = registry.register_model(place_of(out), shelf)
+        told["registered"] = f"models:/{shelf.model}@{shelf.alias}"
     return told
 
 
@@ -138,6 +139,7 @@ def settings_of(chosen: Chosen, trained: Refit) -> dict[str, Any]:
             "annotation": record.get("annotation", "unknown"),
             "boundaries": record.get("boundaries", "annotated"),
             "clips": len(features.keys),
+            "frames": list(trained.frames),
             "subjects": sorted({"/".join(subject) for subject in features.subject}),
             "counts": {name: counts[place] for place, name in enumerate(features.classes)},
             "skipped": len(record.get("skipped", ())),

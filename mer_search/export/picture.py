@@ -20,6 +20,7 @@ from mer_search.export.model import Prediction
 ACROSS = 8
 """Key frames in a row; more go on below, so that 128 of them stay a picture one can open."""
 BAR = "#2a6f97"
+TOP, BOTTOM = 0.75, 0.35  # inches for title and caption
 
 
 def write(found: Prediction, file: Path) -> None:
@@ -29,27 +30,39 @@ def write(found: Prediction, file: Path) -> None:
         InputError: a file that cannot be written, or whose ending is no picture format.
     """
     count = len(found.keyframes)
-    across, bars = min(count, ACROSS), bool(found.temporal_attention)
+    across, heights = min(count, ACROSS), [1.0, 0.4] if found.temporal_attention else [1.0]
     rows = -(-count // across)
-    heights = [1.0, 0.45] if bars else [1.0]
-    size = (max(5.0, 1.5 * across), 1.6 + rows * 1.75 * sum(heights))
-    figure = Figure(figsize=size, layout="constrained")
-    FigureCanvasAgg(figure)
-    grid = figure.subplots(rows * len(heights), across, squeeze=False, height_ratios=heights * rows)
-    for place in range(rows * across):
-        row, column = divmod(place, across)
-        cells = grid[row * len(heights) : (row + 1) * len(heights), column]
-        for cell in cells[count <= place :]:
-            cell.axis("off")
+    figure, cells = _sheet(rows, max(across, 4), heights)
+    for place, (face, *bar) in enumerate(cells):
         if place < count:
-            _face(cells[0], found, place)
-        if bars and place < count:
-            _bar(cells[1], found.temporal_attention, place)
+            _face(face, found, place)
+        for axes in bar if place < count else ():
+            _bar(axes, found.temporal_attention, place)
+        for axes in (face, *bar) if place >= count else ():
+            axes.axis("off")
     _titles(figure, found)
     try:
         figure.savefig(file, dpi=130)
     except (ValueError, OSError) as fault:
         raise InputError(file, f"cannot be written ({fault}); name a .png, .svg or .pdf") from fault
+
+
+def _sheet(rows: int, across: int, heights: list[float]) -> tuple[Figure, list[list[Axes]]]:
+    """A figure and, for each place on it in reading order, its axes: a face, and a bar below."""
+    width, height = 1.55 * across, TOP + BOTTOM + 1.75 * rows * sum(heights)
+    figure = Figure(figsize=(width, height))
+    FigureCanvasAgg(figure)
+    grid = figure.subplots(
+        rows * len(heights), across, squeeze=False, height_ratios=heights * rows,
+        gridspec_kw={"left": 0.01, "right": 0.99, "wspace": 0.04, "hspace": 0.2,
+                     "top": 1 - TOP / height, "bottom": BOTTOM / height},
+    )  # fmt: skip
+    step = len(heights)
+    return figure, [
+        list(grid[row * step : (row + 1) * step, column])
+        for row in range(rows)
+        for column in range(across)
+    ]
 
 
 def _face(axes: Axes, found: Prediction, place: int) -> None:
@@ -77,7 +90,8 @@ def _titles(figure: Figure, found: Prediction) -> None:
     )
     shown = []
     if found.spatial_attention is not None:
-        shown.append("overlay: attention over the face, bright is more")
+        side = round(found.spatial_attention.shape[1] ** 0.5)
+        shown.append(f"overlay: attention over {side}x{side} regions, bright is more")
     if found.temporal_attention:
         shown.append("bars: attention over time")
     if shown:

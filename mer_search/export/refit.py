@@ -31,6 +31,7 @@ class Refit:
         head: the plain module, on the CPU.
         features: what it was trained on.
         weights_sha256: of the face network that gave the features.
+        frames: of the shortest and the longest clip.
         probs: the trainer's own probabilities of the training clips [N, C]: what an exported
             model must give again, never a score.
     """
@@ -38,6 +39,7 @@ class Refit:
     head: AttentionLSTM
     features: FeatureSet
     weights_sha256: str
+    frames: tuple[int, int]
     probs: NDArray[np.float32]
 
 
@@ -68,4 +70,11 @@ def refit(dataset: DataSet, trial: Trial, *, cache: Cache, device: str = "cpu") 
             f"training on all subjects diverged: {bad} of {len(probs)} clips have probabilities "
             "that are not numbers; export another trial with --trial"
         )
-    return Refit(bank.member(0).cpu(), features, plan.identity(trial.features.backbone), probs)
+    lengths = [len(clip.frames) for clip in dataset.clips]
+    return Refit(
+        head=bank.member(0).cpu(),
+        features=features,
+        weights_sha256=plan.identity(trial.features.backbone),
+        frames=(min(lengths), max(lengths)),
+        probs=probs,
+    )

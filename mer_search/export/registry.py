@@ -10,7 +10,7 @@ import re
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +31,7 @@ from mer_search.tracking.background import PATIENCE
 from mer_search.tracking.mirror import EXPERIMENT
 from mer_search.tracking.place import TrackingAway, artifacts_of, uri_of
 
+NO_BARS = {"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}  # over two small files
 SERVED = Path(__file__).with_name("served.py")
 
 
@@ -52,11 +53,11 @@ def shelf_of(register: str, ledger: Ledger, tracking: str | None) -> Shelf:
         TrackingAway: MLflow does not answer.
     """
     model, _, alias = register.partition("@")
-    if not re.fullmatch(r"[^/:@]*[^/:@\s][^/:@]*", model) or not re.fullmatch(r"[\w-]+", alias):
+    if not re.fullmatch(r"\w[\w.-]*", model) or not re.fullmatch(r"[\w-]+", alias):
         raise InputError(
             "--register",
-            f"{register!r} must be MODEL@ALIAS, such as mer@best: no '/', ':' or '@' in MODEL, "
-            "letters, digits, '_' and '-' in ALIAS",
+            f"{register!r} must be MODEL@ALIAS, such as mer@best: letters, digits, '_' and '-', "
+            "in MODEL also '.'",
         )
     if alias.lower() == "latest" or re.fullmatch(r"[vV]\d+", alias):
         raise InputError("--register", f"MLflow keeps the alias {alias!r} for itself; take another")
@@ -144,15 +145,22 @@ def _log_scores(client: MlflowClient, run: str, settings: dict[str, Any]) -> Non
 
 @contextmanager
 def _answers(uri: str, cure: str) -> Iterator[None]:
-    """Few retries, no progress bars over small files, and one message where MLflow is away."""
-    wanted = {**PATIENCE, "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
+    """One message where MLflow is away, after few retries."""
+    with _variables(PATIENCE), _variables(NO_BARS):
+        try:
+            yield
+        except (MlflowException, RequestException, SQLAlchemyError) as fault:
+            told = str(fault).strip().splitlines()[0]
+            raise TrackingAway(f"{uri}: MLflow does not answer ({told}); {cure}") from fault
+
+
+@contextmanager
+def _variables(wanted: Mapping[str, str]) -> Iterator[None]:
+    """MLflow's settings of this call; those that the user has set stay."""
     added = {name: value for name, value in wanted.items() if name not in os.environ}
     os.environ.update(added)
     try:
         yield
-    except (MlflowException, RequestException, SQLAlchemyError) as fault:
-        told = str(fault).strip().splitlines()[0]
-        raise TrackingAway(f"{uri}: MLflow does not answer ({told}); {cure}") from fault
     finally:
         for name in added:
             del os.environ[name]
@@ -161,7 +169,7 @@ def _answers(uri: str, cure: str) -> Iterator[None]:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Without MLflow's remarks about its own type hints, and its wish for an example video."""
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _variables(NO_BARS):
         for remark in ("Any type hint is inferred", "An input example was not provided"):
             warnings.filterwarnings("ignore", message=f".*{remark}", category=UserWarning)
         yield

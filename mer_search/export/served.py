@@ -1,8 +1,8 @@
 """The model as MLflow serves it: this code is copied and run by MLflow, mer-search is installed.
 
 Input, one row per clip: `video`, the path of a video file or of a folder of images where the model
-runs; or `content`, the bytes of a video file (base64 in JSON). Output: the columns of
-`predict --json`.
+runs; or `content`, the bytes of a video file (base64 in JSON, where a request has one of the two).
+Output: the columns of `predict --json`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from mlflow.exceptions import MlflowException
 from mlflow.models import set_model
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 from mer_search.errors import InputError
@@ -35,7 +37,11 @@ class VideoModel(PythonModel):
     def predict(
         self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
-        """One row per clip. Raises InputError for all rows that cannot be labelled."""
+        """One row per clip.
+
+        Raises:
+            MlflowException: with all rows that cannot be labelled; a server sends its message on.
+        """
         rows, faults = [], []
         for place, row in enumerate(model_input.to_dict("records")):
             try:
@@ -47,7 +53,7 @@ class VideoModel(PythonModel):
                 "needs rows with a column video (a path) or content (bytes); give a DataFrame"
             ]
         if faults:
-            raise InputError("input", faults)
+            raise MlflowException(str(InputError("input", faults)), INVALID_PARAMETER_VALUE)
         return pd.DataFrame(rows)
 
     def _one(self, row: Mapping[Hashable, Any]) -> Prediction:
