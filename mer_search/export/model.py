@@ -6,7 +6,7 @@ Letters: K keyframes, R regions, D channels, S pixels of a face image.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -41,8 +41,8 @@ class Prediction:
     probabilities: dict[str, float]
     keyframes: list[int]
     temporal_attention: list[float]
-    spatial_attention: NDArray[np.float32] | None
-    faces: NDArray[np.uint8]
+    spatial_attention: NDArray[np.float32] | None = field(repr=False)
+    faces: NDArray[np.uint8] = field(repr=False)
     notes: tuple[str, ...]
 
     @property
@@ -123,26 +123,27 @@ class ExportedModel:
         )
 
     def _check_frames(self, frames: Sequence[Frame]) -> None:
-        """Refuses maps where faces are expected, and maps of another size than the trained."""
-        backbone = self.trial.features.backbone
-        for frame in frames[:1]:
-            found = f"{frame.dtype} {'x'.join(map(str, frame.shape))}"
-            if backbone.name != "patches":
-                if frame.dtype != np.uint8 or frame.shape[2:] != (3,):
-                    raise InputError(
-                        "video",
-                        f"holds arrays ({found}), the model takes 8-bit colour pictures of a "
-                        "face; give a video file or a folder of images",
-                    )
-                continue
-            grid, flat = backbone.grid, regions_of(self.trial.model) == "flatten"
-            values = self.settings["input"][-1] * (1 if flat else grid**2)
-            if frame.size != values or frame.shape[0] % grid or frame.shape[1] % grid:
-                raise InputError(
-                    "video",
-                    f"holds maps of {found}, the model takes maps of {values} numbers that a "
-                    f"{grid}x{grid} grid divides; give maps like those it was trained on",
-                )
+        """Refuses arrays where faces are expected, and maps of another size than the trained."""
+        if not frames:
+            return  # told by the features' own check
+        frame, backbone = frames[0], self.trial.features.backbone
+        found = f"{frame.dtype} {'x'.join(map(str, frame.shape))}"
+        if backbone.name != "patches":
+            if frame.dtype == np.uint8 and frame.shape[2:] == (3,):
+                return
+            raise InputError(
+                "video",
+                f"holds arrays ({found}), the model takes 8-bit colour pictures of a face; give a "
+                "video file or a folder of images",
+            )
+        grid, flat = backbone.grid, regions_of(self.trial.model) == "flatten"
+        values = self.settings["input"][-1] * (1 if flat else grid**2)
+        if frame.size != values or frame.shape[0] % grid or frame.shape[1] % grid:
+            raise InputError(
+                "video",
+                f"holds maps of {found}, the model takes maps of {values} numbers that a "
+                f"{grid}x{grid} grid divides; give maps like those it was trained on",
+            )
 
     def _notes(self, frames: int) -> list[str]:
         """A clip of quite another length is more, or less, than one expression."""
@@ -150,8 +151,8 @@ class ExportedModel:
         if shortest / 2 <= frames <= 2 * longest:
             return []
         return [
-            f"the clip has {frames} frames, those the model was trained on had {shortest} to "
-            f"{longest}; cut it likewise, to one expression"
+            f"{frames} frames where clips of {shortest} to {longest} were trained on; cut the clip "
+            "likewise, to one expression"
         ]
 
     def _check_features(self, x: NDArray[np.float32]) -> None:

@@ -31,7 +31,11 @@ from mer_search.tracking.background import PATIENCE
 from mer_search.tracking.mirror import EXPERIMENT
 from mer_search.tracking.place import TrackingAway, artifacts_of, uri_of
 
-NO_BARS = {"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}  # over two small files
+QUIET = {
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    # A server's runs are announced on stdout, where `export --json` prints one document.
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
 SERVED = Path(__file__).with_name("served.py")
 
 
@@ -120,7 +124,7 @@ def register_model(package: Path, shelf: Shelf) -> str:
             client.create_registered_model(shelf.model)
         version = client.create_model_version(
             shelf.model, f"{run.info.artifact_uri}/model", run.info.run_id, tags=tags,
-            description=(package / "card.md").read_text(),
+            description=(package / "card.md").read_text(), await_creation_for=0,
         )  # fmt: skip
         client.set_registered_model_alias(shelf.model, shelf.alias, version.version)
     return str(version.version)
@@ -146,7 +150,7 @@ def _log_scores(client: MlflowClient, run: str, settings: dict[str, Any]) -> Non
 @contextmanager
 def _answers(uri: str, cure: str) -> Iterator[None]:
     """One message where MLflow is away, after few retries."""
-    with _variables(PATIENCE), _variables(NO_BARS):
+    with _variables({**PATIENCE, **QUIET}):
         try:
             yield
         except (MlflowException, RequestException, SQLAlchemyError) as fault:
@@ -169,7 +173,7 @@ def _variables(wanted: Mapping[str, str]) -> Iterator[None]:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Without MLflow's remarks about its own type hints, and its wish for an example video."""
-    with warnings.catch_warnings(), _variables(NO_BARS):
+    with warnings.catch_warnings(), _variables(QUIET):
         for remark in ("Any type hint is inferred", "An input example was not provided"):
             warnings.filterwarnings("ignore", message=f".*{remark}", category=UserWarning)
         yield

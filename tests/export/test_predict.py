@@ -37,6 +37,7 @@ def test_a_prediction_is_the_contract_of_predict_json(
     assert found["keyframes"] == [0, 1, 2]
     assert len(found["temporal_attention"]) == 3
     assert json.loads(json.dumps(found, allow_nan=False)) == found
+    assert len(repr(of_maps.predict(maps.clips[0]))) < 500
 
 
 def test_videos_that_cannot_be_read_are_named(of_maps: ExportedModel, tmp_path: Path) -> None:
@@ -79,8 +80,7 @@ def test_a_clip_of_quite_another_length_gets_a_note(maps: Searched, of_maps: Exp
     assert of_maps.predict_frames(pictures).notes == ()
     of_maps.settings["data"]["frames"] = [10, 20]
     assert of_maps.predict_frames(pictures).notes == (
-        "the clip has 3 frames, those the model was trained on had 10 to 20; cut it likewise, to "
-        "one expression",
+        "3 frames where clips of 10 to 20 were trained on; cut the clip likewise, to one expression",
     )
 
 
