@@ -80,7 +80,8 @@ def test_a_clip_of_quite_another_length_gets_a_note(maps: Searched, of_maps: Exp
     assert of_maps.predict_frames(pictures).notes == ()
     of_maps.settings["data"]["frames"] = [10, 20]
     assert of_maps.predict_frames(pictures).notes == (
-        "3 frames where clips of 10 to 20 were trained on; cut the clip likewise, to one expression",
+        "3 frames where clips of 10 to 20 were trained on; cut the clip likewise, to one "
+        "expression",
     )
 
 
