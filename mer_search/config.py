@@ -156,9 +156,14 @@ class Data(Settings):
     on_fault: Literal["refuse", "skip"] = "refuse"
 
 
+class Outer(Settings):
+    folds: Annotated[str, Field(pattern=r"^(loso|group-([2-9]|[1-9]\d+))$")] = "group-5"
+
+
 class Evaluation(Settings):
     folds: Annotated[str, Field(pattern=r"^(loso|group-([2-9]|[1-9]\d+))$")] = "loso"
     objective: Literal["uf1", "uar", "accuracy"] = "uf1"
+    outer: Outer | None = None  # nested: the whole search once more per outer group of subjects
 
 
 class Racing(Settings):

@@ -165,7 +165,9 @@ class Experiment:
         """What makes this the same search; anything else may change between launches."""
         file = self.as_file()
         search = {key: file["search"][key] for key in ("sampler", "seed", "racing")}
-        kept = {key: file[key] for key in ("features", "model", "train", "evaluation")}
+        kept = {key: file[key] for key in ("features", "model", "train")}
+        # Outer groups are searches beside this one: they may be asked for when it is done.
+        kept["evaluation"] = {k: v for k, v in file["evaluation"].items() if k != "outer"}
         return {**kept, "search": search, "data": {"reader": self.data.reader,
                 "classes": self.data.classes, "digest": data_digest}}  # fmt: skip
 

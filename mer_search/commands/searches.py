@@ -55,9 +55,9 @@ def launch(
     from mer_search import space_file
     from mer_search.features.cache import Cache
     from mer_search.loso.ledger import Ledger
-    from mer_search.search.driver import launch as stage
     from mer_search.search.live import Screen
     from mer_search.search.mirroring import Mirroring
+    from mer_search.search.nested import launch as stage
 
     changes = [*(settings or ())]
     changes += [f"name={name}"] if name else []

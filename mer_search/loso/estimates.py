@@ -22,13 +22,12 @@ from scipy import stats
 from mer_search.errors import InputError
 from mer_search.loso.metrics import TALLIES, Floats, SubjectCounts
 
-CHUNK = 4_000_000
-"""Summed counts held at once: 16 MB, so that 10,000 trials need no more memory than 10."""
+CHUNK = 4_000_000  # summed counts held at once: 16 MB, however many trials there are
 
 
 @dataclass(frozen=True)
 class Score:
-    """One objective's value with its interval, which lies within [0, 1]."""
+    """A value with its interval; within [0, 1] where it is an objective's."""
 
     value: float
     interval: tuple[float, float]
@@ -134,6 +133,15 @@ def own_score(
     value = _all_scores(counts, _one_hot(counts, trial))[objective]
     error = _jackknife(_left_out_scores(counts, trial, objective))
     return Score(value, _within(value, _reach(counts.subjects, level, error)), level)
+
+
+def jackknife_mean(values: Floats, subject: NDArray[np.int64], *, level: float = 0.95) -> Score:
+    """Mean of values of clips [N] with its delete-one-subject jackknife-t interval, not cut."""
+    names, who = np.unique(subject, return_inverse=True)
+    sums, clips = np.bincount(who, values), np.bincount(who)
+    left_out = (sums.sum() - sums) / (clips.sum() - clips)
+    value, reach = float(values.mean()), _reach(len(names), level, _jackknife(left_out))
+    return Score(value, (value - reach, value + reach), level)
 
 
 def compare_trials(
@@ -286,7 +294,6 @@ def _caveats(counts: SubjectCounts, trials: int) -> tuple[str, ...]:
     ]
     rare = [str(c) for c in np.flatnonzero((counts.true > 0).sum(0) < 2)]
     if rare:
-        found.append(
-            f"class index {', '.join(rare)} occurs in fewer than 2 subjects: not learnable"
-        )
+        told = f"class index {', '.join(rare)} occurs in fewer than 2 subjects"
+        found.append(f"{told}: not learnable")
     return tuple(found)

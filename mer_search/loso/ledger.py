@@ -166,16 +166,13 @@ class Ledger:
 
     def write_block(self, number: int, index: int, block: FoldBlock) -> None:
         """Puts one finished block of trial `number`."""
-        maps = {f"map_{name}": value.astype(np.float16) for name, value in block.maps.items()}
-        packed = io.BytesIO()
-        np.savez(packed, format=FORMAT, keys=np.array(block.keys), probs=block.probs,
-                 seed=block.seed, seconds=block.seconds, finished=block.finished,
-                 **maps)  # type: ignore[arg-type]  # fmt: skip
-        self._put(f"trials/{number:06d}/block-{index:02d}.npz", packed.getvalue())
+        self._put(f"trials/{number:06d}/block-{index:02d}.npz", _packed(block))
 
     def block(self, number: int, index: int) -> FoldBlock:
         """One finished block. Raises DamagedRecord, or FileNotFoundError where there is none."""
-        name = f"trials/{number:06d}/block-{index:02d}.npz"
+        return self._unpacked(f"trials/{number:06d}/block-{index:02d}.npz")
+
+    def _unpacked(self, name: str) -> FoldBlock:
         content = self._fs.cat_file(f"{self.root}/{name}")
         try:
             with np.load(io.BytesIO(content), allow_pickle=False) as stored:
@@ -204,6 +201,31 @@ class Ledger:
             except DamagedRecord as fault:
                 damaged.append(str(fault))
         return found, damaged
+
+    def inner(self, group: int) -> Ledger:
+        """The inner search beside outer group `group` of a nested evaluation."""
+        return Ledger(f"{self.store.rstrip('/')}/{self.name}/outer", f"{group:02d}")
+
+    def create_outer(self, record: Mapping[str, Any]) -> None:
+        """Freezes the outer groups of a nested evaluation."""
+        self._put("outer/folds.json", json.dumps({"format": FORMAT, **record}).encode())
+
+    def outer(self) -> dict[str, Any] | None:
+        """The outer groups, None where nested evaluation never began. Raises DamagedRecord."""
+        self._fs.invalidate_cache()
+        there = self._fs.exists(f"{self.root}/outer/folds.json")
+        return self._checked("outer/folds.json", json.loads) if there else None
+
+    def write_held_out(self, number: int, block: FoldBlock) -> None:
+        """Puts what trial `number`, an inner search's winner, predicts for its outer group."""
+        self._put(f"held-out-{number:06d}.npz", _packed(block))
+
+    def held_out(self, number: int) -> FoldBlock | None:
+        """What `write_held_out` put; None where there is none or it cannot be read."""
+        try:
+            return self._unpacked(f"held-out-{number:06d}.npz")
+        except (FileNotFoundError, DamagedRecord):
+            return None
 
     def _numbers(self, folder: str, pattern: str) -> list[int]:
         place = f"{self.root}/{folder}"
@@ -236,6 +258,16 @@ class Ledger:
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)
+
+
+def _packed(block: FoldBlock) -> bytes:
+    """The content of a block's file."""
+    maps = {f"map_{name}": value.astype(np.float16) for name, value in block.maps.items()}
+    packed = io.BytesIO()
+    np.savez(packed, format=FORMAT, keys=np.array(block.keys), probs=block.probs,
+             seed=block.seed, seconds=block.seconds, finished=block.finished,
+             **maps)  # type: ignore[arg-type]  # fmt: skip
+    return packed.getvalue()
 
 
 def searches(store: str) -> list[str]:

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from mer_search.config import Model, Trial
 from mer_search.errors import MerSearchError
@@ -19,6 +21,7 @@ from mer_search.features.records import FeatureSet, Regions
 from mer_search.loso.folds import Folds
 from mer_search.loso.ledger import FoldBlock
 from mer_search.loso.train import HeldOut, predict, train_bank, widest_bank
+from mer_search.models.fold_bank import FoldBank
 
 SHARE_OF_FREE = 0.5
 """Part of the free memory one block may plan with; the rest is for neighbours on the machine."""
@@ -69,7 +72,8 @@ def run_block(
         held_out = folds.held_out[first : min(first + width, stop)]
         bank = train_bank(features.x, features.label, held_out, model=trial.model,
                           train=trial.train, classes=classes, device=device)  # fmt: skip
-        parts.append(predict(bank, features.x, held_out))
+        part = predict(bank, features.x, held_out)
+        parts.append(replace(part, maps={**part.maps, **occluded(bank, features.x, part)}))
     clips = np.concatenate([part.clip for part in parts])
     maps = {name: np.concatenate([part.maps[name] for part in parts]) for name in parts[0].maps}
     probs = np.concatenate([part.probs for part in parts])
@@ -86,3 +90,34 @@ def run_block(
         finished=time.time(),
         maps=maps,
     )
+
+
+def occluded(
+    bank: FoldBank, x: NDArray[np.float32], part: HeldOut
+) -> dict[str, NDArray[np.float16]]:
+    """Whether the regions that attention favours matter: probabilities without them.
+
+    A region is taken away in all keyframes by giving it the clip's mean over its other regions.
+
+    Args:
+        part: what the bank predicted of x [N,K,R,D] with every region there.
+
+    Returns:
+        `occluded_top`, `occluded_random` [n,C]: without the region of most weight, and without
+        another one drawn at random; nothing where there is no spatial attention over regions.
+    """
+    weights = part.maps.get("spatial")
+    if weights is None or weights.shape[-1] < 2 or not len(part.clip):
+        return {}
+    rows, regions = np.arange(len(part.clip)), weights.shape[-1]
+    top = weights.astype(np.float32).mean(1).argmax(-1)
+    other = (top + np.random.default_rng(0).integers(1, regions, len(top))) % regions
+    held_out = part.fold == np.arange(int(part.fold.max()) + 1)[:, None]
+    found = {}
+    for name, region in {"occluded_top": top, "occluded_random": other}.items():
+        without = np.array(x[part.clip])
+        gone = without[rows, :, region]
+        rest = (without.sum(2) - gone) / (regions - 1)
+        without[rows, :, region] = rest
+        found[name] = predict(bank, without, held_out).probs.astype(np.float16)
+    return found

@@ -24,6 +24,7 @@ from mer_search.loso.metrics import (
     chance_uf1,
     confusion,
 )
+from mer_search.loso.nested import Nested, read_nested
 from mer_search.loso.result import (
     LosoResult,
     Protocol,
@@ -42,6 +43,7 @@ class Search:
         results: every trial, by number.
         counts: of the finished trials, in their order; None without any.
         estimate: what the best of them is worth; None without any.
+        nested: what the procedure is worth; None where no nested evaluation was begun.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Search:
     results: tuple[LosoResult, ...]
     counts: SubjectCounts | None
     estimate: Estimate | None
+    nested: Nested | None = None
 
     @property
     def objective(self) -> str:
@@ -101,12 +104,21 @@ class Search:
 
         return tuple(sorted(self.results, key=place))
 
-    def confusion(self) -> NDArray[np.int64]:
-        """The winner's pooled counts [C, C], truth by row; zeros without a winner."""
-        classes = len(self.protocol.classes)
+    def confusion(self, dataset: str | None = None) -> NDArray[np.int64]:
+        """The winner's pooled counts [C, C], truth by row; zeros without a winner.
+
+        Args:
+            dataset: its clips alone; all clips if not given.
+        """
+        protocol, classes = self.protocol, len(self.protocol.classes)
         if self.best is None:
             return np.zeros((classes, classes), np.int64)
-        return confusion(self.protocol.label, self.best.probs.argmax(1), classes)
+        own = np.array([dataset in (None, name) for name, _ in protocol.subject])
+        return confusion(protocol.label[own], self.best.probs[own].argmax(1), classes)
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        return tuple(sorted({dataset for dataset, _ in self.protocol.subject}))
 
     @cached_property
     def chances(self) -> dict[str, float]:
@@ -145,7 +157,8 @@ def read(ledger: Ledger) -> Search:
     counts = subject_counts(finished) if finished else None
     objective = file["evaluation"]["objective"]
     estimate = correct(counts, objective=objective, trials=len(results)) if counts else None
-    return Search(ledger.name, file, protocol, results, counts, estimate)
+    nested = read_nested(ledger, objective)
+    return Search(ledger.name, file, protocol, results, counts, estimate, nested)
 
 
 def check_exist(ledgers: Iterable[Ledger]) -> None:

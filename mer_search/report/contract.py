@@ -11,9 +11,10 @@ import numpy as np
 
 from mer_search.loso.estimates import Estimate
 from mer_search.loso.ledger import TrialRecord
-from mer_search.loso.metrics import OBJECTIVES, confusion
+from mer_search.loso.metrics import OBJECTIVES
 from mer_search.loso.result import LosoResult
 from mer_search.report.account import Search
+from mer_search.report.attention import attention_of
 from mer_search.report.cost import nested_cost
 
 LABEL = "selected: this score chose the trial, so it is optimistic"
@@ -90,12 +91,13 @@ def _best(account: Search) -> dict[str, Any] | None:
         "number": account.best.record.number,
         "params": account.best.record.params,
         **worth(account.estimate, len(account.results)),
-        "nested": None,
+        "nested": account.nested.as_json() if account.nested else None,
         "nested_cost": nested_cost(account).as_json(),
         "confusion": account.confusion().tolist(),
         "per_class": per_class(account),
         "datasets": per_dataset(account),
         "per_subject": per_subject(account),
+        "attention": found.as_json() if (found := attention_of(account.best)) else None,
     }
 
 
@@ -118,18 +120,16 @@ def per_class(account: Search) -> dict[str, dict[str, float]]:
 
 def per_dataset(account: Search) -> dict[str, dict[str, float]]:
     """The winner's pooled scores on the clips of each data set, over the classes of all."""
-    protocol, best = account.protocol, account.best
-    if best is None:
+    if account.best is None:
         return {}
-    dataset = np.array([dataset for dataset, _ in protocol.subject])
-    found = {}
-    for name in sorted(set(dataset.tolist())):
-        own = dataset == name
-        guessed = best.probs[own].argmax(1)
-        table = confusion(protocol.label[own], guessed, len(protocol.classes))
-        scores = {key: float(score(table)) for key, score in OBJECTIVES.items()}
-        found[name] = {"clips": int(own.sum()), **scores}
-    return found
+    tables = {name: account.confusion(name) for name in account.datasets}
+    return {
+        name: {
+            "clips": int(table.sum()),
+            **{key: float(score(table)) for key, score in OBJECTIVES.items()},
+        }
+        for name, table in tables.items()
+    }
 
 
 def per_subject(account: Search) -> list[dict[str, Any]]:

@@ -19,6 +19,7 @@ from mer_search.report.account import Search
 from mer_search.report.contract import per_subject
 
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#8a8f98"  # told apart by the colour-blind (Okabe, Ito)
+SCALE = [[0, "#f7fbff"], [0.6, "#9ecae1"], [1, "#08306b"]]
 COLUMNS = 3
 CURVES = 100
 """Curves of a kind at most: more are a grey area, and a file too large to send."""
@@ -26,14 +27,15 @@ FEW = 8
 """So many different numbers at most are drawn as groups."""
 
 
-def _figure(height: int, **layout: Any) -> go.Figure:
+def new_figure(height: int, **layout: Any) -> go.Figure:
+    """An empty figure of this height in pixels, in the report's form."""
     shared = {"template": None, "margin": {"l": 64, "r": 24, "t": 36, "b": 56}, "height": height,
               "legend": {"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0}}  # fmt: skip
     return go.Figure(layout={**shared, **layout})
 
 
 def worth(searches: Sequence[Search]) -> go.Figure:
-    """Selected and corrected scores with their intervals, and chance, of each search."""
+    """Selected, corrected and nested scores with their intervals, and chance, of each search."""
     rows: list[tuple[str, str, float, tuple[float, float]]] = []
     for search in searches:
         found, name = search.estimate, f"{escape(search.name)}: " if len(searches) > 1 else ""
@@ -41,15 +43,17 @@ def worth(searches: Sequence[Search]) -> go.Figure:
             continue
         key = found.objective
         level = search.chances[key]
+        if search.nested and (score := search.nested.interval):
+            rows.append((f"{name}nested", "nested", score.value, score.interval))
         rows += [
             (f"{name}corrected", "corrected", found.corrected[key], found.interval),
             (f"{name}selected", "selected", found.selected[key], found.selected_interval),
             (f"{name}chance", "chance", level, (level, level)),
         ]
-    figure = _figure(80 + 34 * len(rows), showlegend=False)
+    figure = new_figure(80 + 34 * len(rows), showlegend=False)
     figure.update_layout(margin_t=8)
     marks = {"corrected": (BLUE, "diamond"), "selected": (ORANGE, "circle-open"),
-             "chance": (GREY, "x")}  # fmt: skip
+             "chance": (GREY, "x"), "nested": ("#009E73", "square")}  # fmt: skip
     for label, kind, score, (low, high) in rows:
         colour, symbol = marks[kind]
         figure.add_scatter(
@@ -66,7 +70,7 @@ def worth(searches: Sequence[Search]) -> go.Figure:
 
 def in_order(search: Search) -> go.Figure:
     """Score of each trial in order, with the best so far; stopped trials at their partial score."""
-    figure = _figure(380)
+    figure = new_figure(380)
     stopped = [r for r in search.results if r.scores and not r.complete]
     _points(figure, search, search.finished, name="all folds", color=BLUE, symbol="circle")
     _points(figure, search, stopped, name="partial: folds done so far", color=GREY, symbol="x-thin")
@@ -104,7 +108,7 @@ def settings(search: Search) -> go.Figure | None:
     titles = [escape(short[path]) for path in shown]
     figure = make_subplots(lines, COLUMNS, subplot_titles=titles, shared_yaxes=True,
                            vertical_spacing=0.26 / lines, horizontal_spacing=0.05)  # fmt: skip
-    layout = _figure(70 + 250 * lines, showlegend=False).layout
+    layout = new_figure(70 + 250 * lines, showlegend=False).layout
     figure.update_layout(layout)
     for place, (path, results) in enumerate(shown.items()):
         line, column = place // COLUMNS + 1, place % COLUMNS + 1
@@ -157,18 +161,22 @@ def _setting(figure: go.Figure, search: Search, path: str, results: list[LosoRes
         )  # fmt: skip
 
 
-def confusion(search: Search) -> go.Figure:
-    """Confusion matrix of the best trial: counts, with the share of the true class as colour."""
-    counts = search.confusion()
+def confusion(search: Search, dataset: str | None = None) -> go.Figure:
+    """Confusion matrix of the best trial: counts, with the share of the true class as colour.
+
+    Args:
+        dataset: its clips alone; all clips if not given.
+    """
+    counts = search.confusion(dataset)
     names = [escape(name) for name in search.protocol.classes]
     shares = counts / counts.sum(1, keepdims=True).clip(min=1)
     cells = [[f"{n}<br>{share:.0%}" for n, share in zip(*row, strict=True)]
              for row in zip(counts, shares, strict=True)]  # fmt: skip
     totals = [f"{name} ({n})" for name, n in zip(names, counts.sum(1), strict=True)]
-    figure = _figure(150 + 62 * len(names))
+    figure = new_figure(150 + 62 * len(names))
     figure.add_heatmap(
         z=shares.tolist(), x=names, y=totals, text=cells, texttemplate="%{text}",
-        colorscale=[[0, "#f7fbff"], [0.6, "#9ecae1"], [1, "#08306b"]], zmin=0, zmax=1,
+        colorscale=SCALE, zmin=0, zmax=1,
         xgap=2, ygap=2, colorbar={"title": {"text": "recall"}, "tickformat": ".0%"},
         hovertemplate="true %{y}<br>predicted %{x}<br>%{text} of the class<extra></extra>",
     )  # fmt: skip
@@ -185,7 +193,7 @@ def subjects(search: Search) -> go.Figure:
     wrong = [row["clips"] - row["right"] for row in rows]
     told = [f"{name}: {row['right']} of {row['clips']} right ({row['right'] / row['clips']:.0%})"
             for name, row in zip(names, rows, strict=True)]  # fmt: skip
-    figure = _figure(400, barmode="stack")
+    figure = new_figure(400, barmode="stack")
     shared = {"x": names, "hovertext": told, "hovertemplate": "%{hovertext}<extra></extra>"}
     figure.add_bar(y=right, name="right", marker={"color": BLUE}, **shared)
     figure.add_bar(
@@ -209,7 +217,7 @@ def curves(search: Search) -> go.Figure:
         "stopped or unfinished": (others[:CURVES], {"color": ORANGE, "dash": "dot"}),
         "best": ([search.best] if search.best else [], {"color": BLUE, "width": 4}),
     }  # fmt: skip
-    figure = _figure(400)
+    figure = new_figure(400)
     for name, (results, line) in groups.items():
         x: list[int | None] = []
         y: list[float | None] = []

@@ -10,11 +10,14 @@ import plotly.graph_objects as go
 
 from mer_search.loso.result import LosoResult
 from mer_search.report import elements as html
-from mer_search.report import plots, table, words
+from mer_search.report import maps, plots, table, words
 from mer_search.report.account import Search
+from mer_search.report.attention import attention_of, receptive_field
+from mer_search.report.attention import verdict as occlusion_verdict
 from mer_search.report.compare import Comparison
 from mer_search.report.contract import per_class, per_dataset, per_subject
 from mer_search.report.elements import element
+from mer_search.study.importance import importances
 
 Plots = dict[str, Any]
 SPENT = ("state", "trials", "folds", "hours")
@@ -69,12 +72,14 @@ def verdict(found: Search, drawn: Plots, prefix: str) -> Iterator[Element]:
               "The score to expect on a new sample of subjects.", main=True),
         _card(f"{name}, selected", estimate.selected[key],
               f"{words.interval(estimate.selected_interval)}. Optimistic: it chose the trial."),
+        *_nested_card(found, name),
         _card(f"{name}, chance", found.chances[key],
               "Guesses with the best trial's share of each class."),
         class_="cards",
     )  # fmt: skip
-    said = [words.selected(found), words.corrected(found), words.optimism(found)]
-    said += [words.chance(found), *words.caveats(found), words.publication(found)]
+    said = [words.selected(found), words.corrected(found), *words.nested(found)]
+    said += [words.optimism(found), words.chance(found), *words.caveats(found)]
+    said += [] if found.nested else [words.publication(found)]
     yield from (element("p", sentence) for sentence in said)
     told = (
         f"Lines are {estimate.level:.0%} intervals. What selected lies above corrected is the "
@@ -113,7 +118,17 @@ def pictures(found: Search, drawn: Plots, prefix: str) -> Iterator[Element]:
     name = words.NAMES[found.objective]
     if any(result.blocks for result in found.results):
         told = f"{name} of each trial as the search went on. {words.selected(found)}"
+        told += words.saved(found)
         yield _plot(drawn, f"{prefix}-order", "Trials in order", plots.in_order(found), told)
+    if figure := maps.parallel(found):
+        told = (
+            f"Each line is a finished trial, dark ones have the better {name}; the thick one is "
+            "the best. A click in the legend hides a part, a double click shows it alone."
+        )
+        yield _plot(drawn, f"{prefix}-parallel", "All settings at once", figure, told)
+    if shares := importances(result.record for result in found.finished):
+        yield _plot(drawn, f"{prefix}-importance", "Which settings mattered",
+                    maps.importance(shares), words.importance(shares))  # fmt: skip
     if figure := plots.settings(found):
         told = (f"{name} of finished trials by value of each setting; the star is the best trial. "
                 "Trials to which a setting does not apply are left out. The scores are selected "
@@ -131,9 +146,41 @@ def pictures(found: Search, drawn: Plots, prefix: str) -> Iterator[Element]:
         told = f"Pooled over all folds, trial {found.best.record.number}. {words.recalls(found)}"
         yield _plot(drawn, f"{prefix}-confusion", "Confusion matrix of the best trial",
                     plots.confusion(found), told)  # fmt: skip
+        yield from _by_dataset(found, drawn, prefix)
         yield _classes(found)
         yield _plot(drawn, f"{prefix}-subjects", "Subjects, best trial", plots.subjects(found),
                     _hardest(found))  # fmt: skip
+        told = ("Rows that stay pale are subjects that are hard for every trial. The trials are "
+                f"the best {min(len(found.finished), maps.TRIALS)} with all folds.")  # fmt: skip
+        yield _plot(drawn, f"{prefix}-map", "Subjects by trials", maps.subjects_by_trials(found),
+                    told)  # fmt: skip
+        yield from looked(found, drawn, prefix)
+
+
+def looked(found: Search, drawn: Plots, prefix: str) -> Iterator[Element]:
+    """Where the best trial's attention lay, and whether that place mattered."""
+    seen = attention_of(found.best) if found.best else None
+    if seen is None:
+        return
+    yield element("h3", "Attention of the best trial")
+    yield element("p", "Mean weights over held-out clips, each by the fold that never saw it. "
+                  "Weights say where the model looked, not why.")  # fmt: skip
+    if seen.temporal is not None:
+        told = "Mean weight of each keyframe by true class; dotted: equal weights."
+        yield _plot(drawn, f"{prefix}-temporal", "Over time", maps.temporal(seen), told)
+    if seen.spatial is not None and seen.side:
+        told = f"Mean weight of each region of the face by true class. {receptive_field(found)}"
+        yield _plot(drawn, f"{prefix}-spatial", "Over the face", maps.spatial(seen), told)
+    if seen.occlusion is not None:
+        yield element("p", occlusion_verdict(seen.occlusion))
+
+
+def _by_dataset(found: Search, drawn: Plots, prefix: str) -> Iterator[Element]:
+    """A confusion matrix for each of several data sets."""
+    for index, name in enumerate(found.datasets if len(found.datasets) > 1 else ()):
+        told = f"The clips of {name} alone, pooled over their folds."
+        yield _plot(drawn, f"{prefix}-confusion-{index}", f"Confusion matrix, {name}",
+                    plots.confusion(found, name), told)  # fmt: skip
 
 
 def spent(found: Search) -> Element:
@@ -170,6 +217,15 @@ def facts(found: Search) -> Element:
 def _card(label: str, score: float, told: str, *, main: bool = False) -> Element:
     kind = "card main" if main else "card"
     return element("div", label, element("strong", words.number(score)), told, class_=kind)
+
+
+def _nested_card(found: Search, name: str) -> Iterator[Element]:
+    """What the procedure is worth, where it was measured."""
+    score = found.nested.interval if found.nested else None
+    if score is not None:
+        told = (f"{words.interval(score.interval)}, {score.level:.0%} interval. The whole search, "
+                "scored on subjects that chose nothing.")  # fmt: skip
+        yield _card(f"{name}, nested", score.value, told)
 
 
 def _classes(found: Search) -> Element:

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mer_search.loso.ledger import Ledger, searches
+from mer_search.loso.nested import read_nested
 from mer_search.loso.result import LosoResult, read_protocol, read_result
 from mer_search.report.account import check_exist
 from mer_search.report.words import NAMES, STATES, number
@@ -39,6 +40,7 @@ class Status:
         last: the same of the last finished block.
         reasons: of failed trials, by number.
         damaged: a sentence for each unreadable block.
+        outer, outer_scored: outer groups of a nested evaluation, and those that are scored.
     """
 
     name: str
@@ -56,6 +58,8 @@ class Status:
     last: float | None
     reasons: dict[int, str]
     damaged: tuple[str, ...]
+    outer: int = 0
+    outer_scored: int = 0
 
     def as_json(self) -> dict[str, Any]:
         """Every field."""
@@ -81,7 +85,7 @@ def read(ledger: Ledger) -> Status:
     left = sum(folds - result.folds_done for result in open_trials)
     left += folds * (wanted - len(results))
     ends = _ends(results, protocol.folds.blocks)
-    rate = _rate(ends)
+    rate, nested = _rate(ends), read_nested(ledger, objective)
     return Status(
         name=ledger.name,
         states={state: sum(r.record.state == state for r in results) for state in STATES},
@@ -98,6 +102,8 @@ def read(ledger: Ledger) -> Status:
         last=ends[-1][0] if ends else None,
         reasons={r.record.number: r.record.reason for r in results if r.record.state == "FAILED"},
         damaged=tuple(sentence for result in results for sentence in result.damaged),
+        outer=len(nested.groups) if nested else 0,
+        outer_scored=nested.scored if nested else 0,
     )
 
 
@@ -167,6 +173,11 @@ def page(found: Status) -> RenderableType:
         f"{left if found.folds_left else 'nothing left'}",
         f"best so far: {_best(found)}",
         f"first trial: {_ago(found.started)}; last block: {_ago(found.last)}",
+        *(
+            [f"nested: {found.outer_scored} of {found.outer} outer groups are scored"]
+            if found.outer
+            else []
+        ),
         *(f"failed: trial {', '.join(those)}: {reason}" for reason, those in told.items()),
         *(f"damaged record: {sentence}" for sentence in found.damaged),
     ]

@@ -81,12 +81,13 @@ def sentences(search: Search) -> Iterator[str]:
     yield words.selected(search)
     if search.best is not None:
         yield words.corrected(search)
+        yield from words.nested(search)
         yield words.optimism(search)
         yield words.chance(search)
         yield words.recalls(search)
     yield from words.caveats(search)
     yield from words.troubles(search)
-    if search.best is not None:
+    if search.best is not None and search.nested is None:
         yield words.publication(search)
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 from mer_search.report.account import Search
 from mer_search.report.contract import per_class
 from mer_search.report.cost import nested_cost
+
+if TYPE_CHECKING:  # optuna takes long to import, and a terminal needs none of it
+    from mer_search.study.importance import Importance
 
 STATES = {"COMPLETE": "done", "STOPPED": "stopped", "FAILED": "failed", "RUNNING": "unfinished"}
 NAMES = {"uf1": "UF1", "uar": "UAR", "accuracy": "accuracy"}
@@ -93,6 +96,26 @@ def corrected(search: Search) -> str:
     )
 
 
+def nested(search: Search) -> Iterator[str]:
+    """What the whole procedure is worth, where it was run on outer groups."""
+    found = search.nested
+    if found is None:
+        return
+    groups, score = len(found.groups), found.interval
+    if score is None:
+        yield (
+            f"Nested evaluation ({found.kind}): {found.scored} of {groups} outer groups scored; "
+            "the same launch command goes on with it."
+        )
+        return
+    yield (
+        f"Nested: {NAMES[found.objective]} {number(score.value)} {interval(score.interval)} "
+        f"({score.level:.0%} interval), the whole search repeated without each of {groups} "
+        "outer groups and its winner scored on the group. This is the number to publish: it is "
+        "what the procedure is worth, and nothing was chosen on the clips it counts."
+    )
+
+
 def optimism(search: Search) -> str:
     """How much the choice flattered the selected score."""
     found = search.estimate
@@ -121,6 +144,17 @@ def chance(search: Search) -> str:
     return (
         f"Chance: {NAMES[key]} {number(level)} for guesses as frequent as this trial's; {told}. "
         f"Always answering {name!r}: {number(always[key])}."
+    )
+
+
+def importance(found: Sequence[Importance]) -> str:
+    """Which settings mattered more than chance."""
+    short = short_names(each.setting for each in found)
+    told = [f"{short[each.setting]} {each.share:.0%}" for each in found if each.told]
+    says = f"More than chance: {', '.join(told)}" if told else "None stands out from chance"
+    return (
+        f"Share of each setting in whether a trial is among the best (PED-ANOVA), with 90% "
+        f"intervals over resampled trials; crosses: what permuted scores reach. {says}."
     )
 
 
@@ -164,6 +198,16 @@ def troubles(search: Search) -> Iterator[str]:
     yield from (f"Damaged record: {sentence}" for sentence in search.damaged)
 
 
+def saved(search: Search) -> str:
+    """The folds that racing did not train; empty where no trial was stopped."""
+    stopped = [r for r in search.results if r.record.state == "STOPPED"]
+    if not stopped:
+        return ""
+    left = sum(search.folds - r.folds_done for r in stopped)
+    whole = search.folds * len(search.results)
+    return f" Racing stopped {len(stopped)} and saved {left} of {whole} folds ({left / whole:.0%})."
+
+
 def publication(search: Search) -> str:
     """What to do before publishing, and its price."""
     cost = nested_cost(search)
@@ -171,5 +215,6 @@ def publication(search: Search) -> str:
     return (
         f"For publication: nested evaluation ({cost.folds} folds x {cost.trials} trials x "
         f"{cost.outer_groups} outer groups = {cost.trainings:,} fold trainings{hours}); it scores "
-        "the whole procedure on subjects that chose nothing. This version does not run it."
+        "the whole procedure on subjects that chose nothing. Launch again with "
+        f"--set evaluation.outer.folds=group-{cost.outer_groups}."
     )

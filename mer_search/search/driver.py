@@ -6,7 +6,7 @@ import logging
 import os
 import signal
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
@@ -54,11 +54,18 @@ class Outcome:
 
 
 class Watcher:
-    """Hears of everything in the driver's thread; the terminal and MLflow are such watchers."""
+    """Hears of everything in the driver's thread; the terminal and MLflow are such watchers.
+
+    Attributes:
+        follows_inner: whether it hears of the inner searches of a nested one as well.
+    """
+
+    follows_inner = False
 
     def begins(self, prepared: Prepared, book: Book, slots: int) -> None: ...
     def news(self, news: News) -> None: ...
     def says(self, sentence: str) -> None: ...
+    def nested(self) -> None: ...
 
 
 def launch(
@@ -70,12 +77,14 @@ def launch(
     device: str = "cpu",
     progress: Progress | None = None,
     watchers: tuple[Watcher, ...] = (),
+    clips: Collection[str] | None = None,
 ) -> Outcome:
     """Runs the search until it has `experiment.search.trials` trials, or someone stops it.
 
     Args:
         address: of a running Ray cluster, or None for one on this machine that ends with this call.
         device: where frames are embedded; trials use what Ray grants them.
+        clips: keys of the clips to search on; all of the data set if not given.
 
     Raises:
         InputError, SearchDiffers, WeightsMissing: see `prepare`.
@@ -85,7 +94,9 @@ def launch(
     ledger = Ledger(store, experiment.name)
     with hold(ledger):
         ledger.forget_stop()
-        prepared = prepare(experiment, ledger, cache=cache, device=device, progress=progress)
+        prepared = prepare(
+            experiment, ledger, cache=cache, device=device, progress=progress, clips=clips
+        )
 
         def tell(news: News) -> None:
             for watcher in watchers:
@@ -95,7 +106,7 @@ def launch(
         book = Book(experiment, ledger, prepared.protocol, trials=trials, tell=tell)
         todo = book.todo
         if todo:
-            with _ray(address) as slots_now, _signals(book, watchers):
+            with ray_cluster(address) as slots_now, _signals(book, watchers):
                 slots = _slots(experiment, book, slots_now)
                 for watcher in watchers:
                     watcher.begins(prepared, book, slots())
@@ -150,12 +161,15 @@ def _tune(
 
 
 @contextmanager
-def _ray(address: str | None) -> Iterator[Callable[[], dict[str, float]]]:
-    """A Ray cluster; gives the function that tells its resources now."""
+def ray_cluster(address: str | None) -> Iterator[Callable[[], dict[str, float]]]:
+    """A Ray cluster, or the one around this block; gives what tells its resources now."""
     for name, value in RAY.items():
         os.environ.setdefault(name, value)
     import ray
 
+    if ray.is_initialized():
+        yield ray.cluster_resources
+        return
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # reasons are in the ledger
     ray.init(
         address=address or "local",

@@ -23,6 +23,8 @@ WORDS = {"RUNNING": "running", "COMPLETE": "done", "STOPPED": "stopped", "FAILED
 class Screen(Watcher):
     """Shows a launch on a console; close it before printing anything else."""
 
+    follows_inner = True
+
     def __init__(self, console: Console) -> None:
         self.console = console
         self.rows: dict[int, News] = {}
@@ -52,6 +54,7 @@ class Screen(Watcher):
     def begins(self, prepared: Prepared, book: Book, slots: int) -> None:
         """The trials start."""
         self.close()
+        self.rows, self.best = {}, None  # another search's, where searches are nested
         self.book, self.objective = book, book.experiment.evaluation.objective
         folds = prepared.protocol.folds
         again = "continued" if prepared.continued else "new"

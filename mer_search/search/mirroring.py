@@ -31,7 +31,14 @@ class Mirroring(Watcher):
 
     def begins(self, prepared: Prepared, book: Book, slots: int) -> None:
         """The search is in the ledger now."""
-        if self.uri:
+        self._open()
+
+    def nested(self) -> None:
+        """The outer groups are done: `close` writes them even where no trial was left to run."""
+        self._open()
+
+    def _open(self) -> None:
+        if self.uri and not self.background:
             mirror = InBackground(self.ledger, self.uri, says=self.sentence)
             self.background = self.stack.enter_context(mirror)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from importlib import metadata
 from typing import Any
@@ -56,8 +56,12 @@ def prepare(
     cache: Cache,
     device: str = "cpu",
     progress: Progress | None = None,
+    clips: Collection[str] | None = None,
 ) -> Prepared:
     """Reads the data, fills the cache, and creates the search or checks that it is the same one.
+
+    Args:
+        clips: keys of the clips to search on; the others do not exist for this search.
 
     Raises:
         InputError: data that cannot be used, unless `data.on_fault` is skip.
@@ -66,6 +70,9 @@ def prepare(
     """
     data = experiment.data
     dataset = read(data.reader, data.root, classes=data.classes, on_fault=data.on_fault)
+    if clips is not None:
+        kept = tuple(clip for clip in dataset.clips if clip.key in clips)
+        dataset = replace(dataset, clips=kept)
     digest = dataset.digest  # of all clips: the same search whatever cannot be used later
     if ledger.exists():  # before extraction, which may take long
         check_same(experiment, ledger, digest)

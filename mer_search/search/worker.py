@@ -106,6 +106,17 @@ class LosoTrial(tune.Trainable):
         return scores_of(pooled(blocks, protocol.keys, len(protocol.classes)), protocol.label)
 
 
+def outer_block(material: Material, params: dict[str, Any], group: int) -> FoldBlock:
+    """An outer group's predictions by these settings, trained on all other subjects."""
+    torch.set_num_threads(max(1, int(material.experiment.resources.cpu)))
+    trial = material.experiment.trial(params)
+    features = feature_set(
+        material.dataset, trial.features, cache=Cache(material.cache),
+        regions=regions_of(trial.model),
+    )  # fmt: skip
+    return run_block(features, material.protocol.folds, group, trial=trial, device=_device())
+
+
 def _device() -> str:
     """What Ray granted: it hides every other GPU from this process."""
     return "cuda" if torch.cuda.is_available() else "cpu"

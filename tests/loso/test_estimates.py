@@ -17,6 +17,7 @@ from mer_search.loso.estimates import (
     compare_trials,
     correct,
     holm,
+    jackknife_mean,
     own_score,
 )
 from mer_search.loso.metrics import (
@@ -194,6 +195,14 @@ def test_searches_of_the_same_trials_do_not_differ():
 def test_searches_on_other_clips_are_refused():
     with pytest.raises(InputError, match="other clips or classes; compare on the same data"):
         compare_searches(counted(0), counted(1))
+
+
+def test_a_mean_over_equal_subjects_has_the_usual_t_interval():
+    values = np.repeat([0.1, 0.4, 0.2, 0.5], 3)
+    found = jackknife_mean(values, np.repeat(np.arange(4), 3))
+    error = np.std([0.1, 0.4, 0.2, 0.5], ddof=1) / 2
+    assert found.value == pytest.approx(0.3)
+    assert found.interval == pytest.approx((0.3 - 3.182446 * error, 0.3 + 3.182446 * error))
 
 
 def test_holm_is_the_published_procedure():

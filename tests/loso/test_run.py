@@ -33,7 +33,8 @@ def test_blocks_cover_every_clip_once_and_learn(features: FeatureSet) -> None:
     folds = make_folds(features.subject, features.label)
     blocks = {i: run_block(features, folds, i, trial=TRIAL) for i in range(len(folds.blocks))}
     assert sorted(key for block in blocks.values() for key in block.keys) == sorted(features.keys)
-    assert set(blocks[0].maps) == {"spatial", "temporal"}
+    maps = {"spatial", "temporal", "occluded_top", "occluded_random"}
+    assert set(blocks[0].maps) == maps
     assert blocks[0].maps["spatial"].shape == (len(blocks[0].keys), 3, 4)
     probs = pooled(blocks, features.keys, 2)
     assert scores_of(probs, features.label)["uf1"] > 0.9
@@ -73,3 +74,36 @@ def test_a_diverged_training_is_told_and_gives_no_block(features: FeatureSet) ->
     trial = TRIAL.model_copy(update={"train": Train(epochs=30, learning_rate=1e30)})
     with pytest.raises(MerSearchError, match=r"training diverged: \d+ of \d+ held-out clips"):
         run_block(features, folds, 0, trial=trial)
+
+
+def test_without_its_only_telling_region_a_clip_is_not_recognised() -> None:
+    rng = np.random.default_rng(0)
+    label = np.arange(48) % 2
+    x = rng.standard_normal((48, 2, 4, 5)).astype(np.float32)
+    x[:, :, 2, 0] += 4.0 * label[:, None]
+    x[:, :, 2, 1] += 4.0  # what attention can find it by
+    subject = tuple(("toy", f"sub{clip // 8}") for clip in range(48))
+    keys = tuple(f"toy/{name}/{clip}" for clip, (_, name) in enumerate(subject))
+    one = FeatureSet(x, label, subject, keys, ("no", "yes"), "digest")
+    train = Train(epochs=60, learning_rate=0.02, batch_size=8)
+    trial = TRIAL.model_copy(update={"train": train})
+    folds = make_folds(one.subject, one.label, blocks=[6])
+    block = run_block(one, folds, 0, trial=trial)
+    truth = np.array([label[keys.index(key)] for key in block.keys])
+    whole, top, random = (
+        (values.argmax(1) == truth).mean()
+        for values in (block.probs, block.maps["occluded_top"], block.maps["occluded_random"])
+    )
+    assert whole > 0.9
+    assert random > 0.85
+    assert top < 0.75
+
+
+def test_without_spatial_attention_nothing_is_occluded(features: FeatureSet) -> None:
+    folds = make_folds(features.subject, features.label, blocks=[6])
+    trial = TRIAL.model_copy(update={"model": Model(attention="temporal", lstm_size=8)})
+    pooled_regions = FeatureSet(
+        features.x.mean(2, keepdims=True), features.label, features.subject, features.keys,
+        features.classes, "digest",
+    )  # fmt: skip
+    assert set(run_block(pooled_regions, folds, 0, trial=trial).maps) == {"temporal"}

@@ -77,7 +77,7 @@ def test_the_page_shows_the_numbers_of_the_json(invented_search: Make) -> None:
 def test_every_plot_says_in_words_what_it_shows(invented_search: Make) -> None:
     _, outline = read(invented_search())
     plots = [found for found in outline.named("div") if found.get("role") == "img"]
-    assert len(plots) == 6
+    assert len(plots) == 9
     assert all(len(str(found["aria-label"])) > 30 for found in plots)
     assert len(outline.named("figcaption")) == len(plots)
 
@@ -115,8 +115,8 @@ def test_the_browser_draws_every_plot_without_an_error(hostile: Ledger, tmp_path
     root = re.search(r"<html[^>]*>", dom)
     assert root is not None
     assert "data-error" not in root[0]
-    assert 'data-drawn="6"' in root[0]
-    assert dom.count('class="main-svg"') >= 6
+    assert 'data-drawn="9"' in root[0]
+    assert dom.count('class="main-svg"') >= 9
     assert "<img" not in dom, "no text of a user became markup inside the plots either"
 
 
