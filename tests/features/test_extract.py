@@ -288,6 +288,7 @@ def _fill_in_a_process(dataset: DataSet, root: Path, done: Any) -> None:
     done.put((report.frames_embedded, report.faults))
 
 
+@pytest.mark.slow
 def test_two_processes_do_the_work_once(
     make_clip: Callable[..., Clip], dataset: DataSet, cache: Cache
 ) -> None:

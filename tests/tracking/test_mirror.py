@@ -19,6 +19,8 @@ from mer_search.tracking.background import InBackground
 from mer_search.tracking.mirror import Mirror, mirror
 from mer_search.tracking.place import TrackingAway, uri_of
 
+pytestmark = pytest.mark.slow  # MLflow lays out a new database for each
+
 Search = Callable[..., Ledger]
 
 
