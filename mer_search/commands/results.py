@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -17,23 +17,49 @@ from mer_search.commands.options import (
     print_json,
 )  # fmt: skip
 from mer_search.commands.searches import Name, existing
+from mer_search.errors import InputError
+
+if TYPE_CHECKING:
+    from mer_search.loso.ledger import Ledger
 
 TrialOption = Annotated[str, typer.Option("--trial", help="A trial's number, or best.")]
 
 
 def compare(
-    names: Annotated[list[str], typer.Argument(help="One search, or several on the same data.")],
+    names: Annotated[
+        list[str],
+        typer.Argument(help="Searches on the same data, or trials of them as NAME:NUMBER."),
+    ],
     store: Store = STORE,
     html: Annotated[Path | None, typer.Option(help="Write the report into this file.")] = None,
+    paper: Annotated[
+        Path | None, typer.Option(help="Write tables, figures and a methods text here.")
+    ] = None,
+    log: Annotated[
+        Path | None, typer.Option(help="A published prediction log (MEGC) to hold beside trials.")
+    ] = None,
+    tracking: Tracking = None,
     as_json: AsJson = False,
 ) -> None:
     """The leaderboard, what the best trial is really worth, and whether A is better than B.
 
     Example: mer-search compare first second --html report.html
+
+    Example: mer-search compare first:17 first:3 --log published.txt
     """
     from mer_search.report import compare as stage
+    from mer_search.report import given
 
+    if log or any(given.number_in(name) is not None for name in names):
+        if html or paper:
+            raise InputError("compare", "--html and --paper take searches, not single trials")
+        _compare_given(names, store, log, as_json)
+        return
     found = stage.compare([existing(store, name) for name in dict.fromkeys(names)])
+    if paper:
+        import mer_search.report.paper as papers
+
+        papers.write(found, paper)
     if html:
         import mer_search.report.page as page
 
@@ -47,6 +73,34 @@ def compare(
     out.print(table.render(found, width=out.width))
     if html:
         out.print(f"report: {html}")
+    if paper:
+        out.print(f"paper: {paper}")
+    for search in found.searches:
+        if link := _mlflow_page(existing(store, search.name), tracking):
+            out.print(f"{search.name} in MLflow: {link}", markup=False)
+
+
+def _compare_given(names: list[str], store: str, log: Path | None, as_json: bool) -> None:
+    """Trials by number, or the best of a search, and a log."""
+    from mer_search.report import given
+
+    picked: list[tuple[Ledger, given.Number]] = []
+    for name in dict.fromkeys(names):
+        number = given.number_in(name)
+        ledger = existing(store, name if number is None else name.rpartition(":")[0])
+        picked.append((ledger, "best" if number is None else number))
+    found = given.compare(picked, log)
+    if as_json:
+        print_json(found.as_json())
+    else:
+        console().print(given.render(found))
+
+
+def _mlflow_page(ledger: Ledger, tracking: str | None) -> str | None:
+    """Where the search's run is shown, None where MLflow knows nothing of it."""
+    from mer_search.tracking.place import run_page
+
+    return None if tracking == "none" else run_page(ledger, tracking)
 
 
 def export(
@@ -168,8 +222,6 @@ def export_log(
 
 
 def _chosen(trial: str) -> int | Literal["best"]:
-    from mer_search.errors import InputError
-
     if trial == "best":
         return "best"
     if not trial.isdigit():

@@ -130,13 +130,16 @@ def track(name: Name, store: Store = STORE, tracking: Tracking = None) -> None:
 
     Example: mer-search track casme2-attention --tracking http://127.0.0.1:5000
     """
+    from mer_search.report import page
+    from mer_search.report.compare import compare
     from mer_search.search.hold import held
-    from mer_search.tracking.mirror import mirror
+    from mer_search.tracking.mirror import attach, mirror
     from mer_search.tracking.place import page_command, uri_of
 
     ledger = existing(store, name)
     uri = uri_of(ledger, tracking)
     done = mirror(ledger, uri, running=held(ledger))
+    attach(ledger, uri, "report.html", page.render(compare([ledger])))
     out = console()
     out.print(f"{done.created} runs created, {done.written} brought up to date in {uri}")
     out.print(f"see them: {page_command(uri)}")

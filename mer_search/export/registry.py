@@ -28,8 +28,7 @@ from mer_search.export.reading import SETTINGS, WEIGHTS, read_settings
 from mer_search.loso.ledger import Ledger
 from mer_search.loso.metrics import OBJECTIVES
 from mer_search.tracking.background import PATIENCE
-from mer_search.tracking.mirror import EXPERIMENT
-from mer_search.tracking.place import TrackingAway, artifacts_of, uri_of
+from mer_search.tracking.place import EXPERIMENT, TrackingAway, artifacts_of, uri_of
 
 QUIET = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",

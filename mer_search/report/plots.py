@@ -43,8 +43,8 @@ def worth(searches: Sequence[Search]) -> go.Figure:
             continue
         key = found.objective
         level = search.chances[key]
-        if search.nested and (score := search.nested.interval):
-            rows.append((f"{name}nested", "nested", score.value, score.interval))
+        if search.nested and (outer := search.nested.interval):
+            rows.append((f"{name}nested", "nested", outer.value, outer.interval))
         rows += [
             (f"{name}corrected", "corrected", found.corrected[key], found.interval),
             (f"{name}selected", "selected", found.selected[key], found.selected_interval),

@@ -7,6 +7,7 @@ any part in choosing that winner, so the pooled predictions are not optimistic.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 from mer_search.config import Racing
@@ -83,8 +84,10 @@ def _outer(shared: _Launch, outcome: Outcome) -> Outcome:
     """The groups in order, until one of them is interrupted."""
     protocol = _outer_protocol(shared, outcome.prepared.protocol)
     groups = len(protocol.folds)
-    with ray_cluster(shared.address):
-        for group, subjects in enumerate(protocol.folds.subjects):
+    open_groups = [group for group in range(groups) if not _done(shared, group)]
+    with ray_cluster(shared.address) if open_groups else nullcontext():
+        for group in open_groups:
+            subjects = protocol.folds.subjects[group]
             if shared.ledger.stop_asked():
                 return replace(outcome, ended="stopped")
             names = ", ".join("/".join(subject) for subject in subjects)
@@ -102,6 +105,20 @@ def _outer(shared: _Launch, outcome: Outcome) -> Outcome:
     for watcher in shared.watchers:
         watcher.nested()
     return outcome
+
+
+def _done(shared: _Launch, group: int) -> bool:
+    """Whether the inner search has its trials and its winner has predicted the group."""
+    inner, objective = shared.ledger.inner(group), shared.experiment.evaluation.objective
+    if not inner.exists():
+        return False
+    results = read_results(inner)
+    ended = [result for result in results if result.record.state != "RUNNING"]
+    if len(ended) < max(len(results), shared.experiment.search.trials):
+        return False
+    if not any(result.complete for result in results):
+        return False  # which is told when the group's turn comes
+    return inner.held_out(choose(results, "best", objective).record.number) is not None
 
 
 def _say(shared: _Launch, sentence: str) -> None:

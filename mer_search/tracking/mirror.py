@@ -6,6 +6,7 @@ blocks. A trial whose run shows its final state already costs nothing.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -21,9 +22,10 @@ from mer_search.loso.ledger import Ledger
 from mer_search.loso.metrics import OBJECTIVES
 from mer_search.loso.result import LosoResult, Protocol, read_protocol, read_result
 from mer_search.tracking import pages
-from mer_search.tracking.place import TrackingAway, artifacts_of
+from mer_search.tracking.place import EXPERIMENT, TrackingAway, artifacts_of
 
-EXPERIMENT = "mer-search"
+KIND = {"mlflow.experimentKind": "custom_model_development"}
+"""MLflow opens an experiment of this kind on its table of training runs, not on traces."""
 STATUS = {"RUNNING": "RUNNING", "COMPLETE": "FINISHED", "STOPPED": "KILLED", "FAILED": "FAILED"}
 SELECTED_ON = "held-out LOSO predictions; the best trial's score is optimistic"
 PARENT = ""
@@ -42,6 +44,8 @@ class Mirror:
     """Writes one search into one MLflow. Errors of MLflow pass through; see `background`."""
 
     def __init__(self, ledger: Ledger, uri: str) -> None:
+        # A server's client prints the address of every run that ends, 1,000 times for 1,000 trials.
+        os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
         self.ledger = ledger
         self.client = MlflowClient(uri)
         self.experiment = self._experiment(artifacts_of(ledger, uri))
@@ -72,7 +76,7 @@ class Mirror:
         known = self.client.get_experiment_by_name(EXPERIMENT)
         if known is None:
             try:
-                return str(self.client.create_experiment(EXPERIMENT, artifacts))
+                return str(self.client.create_experiment(EXPERIMENT, artifacts, KIND))
             except MlflowException:  # another process was faster
                 known = self.client.get_experiment_by_name(EXPERIMENT)
                 if known is None:
@@ -153,6 +157,8 @@ class Mirror:
         if best:
             metrics = [Metric(f"selected.{name}", best.scores[name], at, len(finished))
                        for name in OBJECTIVES]  # fmt: skip
+            if not running or over:  # a second for 1,000 trials: not while they run
+                metrics += pages.worth(self.ledger, finished, self.objective, at)
             if best.record.number != self.pictured:
                 figure = pages.confusion_picture(best)
                 self.client.log_figure(parent.info.run_id, figure, "best/confusion.png")
@@ -197,3 +203,16 @@ def mirror(ledger: Ledger, uri: str, *, running: bool) -> Synced:
         raise TrackingAway(
             f"{uri}: MLflow does not answer ({told}); start it and run the command again"
         ) from fault
+
+
+def attach(ledger: Ledger, uri: str, name: str, text: str) -> None:
+    """Puts a file beside the search's run, which is there.
+
+    Raises:
+        TrackingAway: MLflow does not answer.
+    """
+    try:
+        mirror = Mirror(ledger, uri)
+        mirror.client.log_text(mirror.runs[PARENT].info.run_id, text, name)
+    except (MlflowException, RequestException, SQLAlchemyError) as fault:
+        raise TrackingAway(f"{uri}: MLflow did not take {name} ({fault})") from fault

@@ -8,10 +8,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matplotlib.figure import Figure
-from mlflow.entities import Param
+from mlflow.entities import Metric, Param
 
+from mer_search.loso.estimates import correct
+from mer_search.loso.ledger import Ledger
 from mer_search.loso.metrics import confusion
-from mer_search.loso.result import LosoResult, Protocol
+from mer_search.loso.nested import read_nested
+from mer_search.loso.result import LosoResult, Protocol, subject_counts
 
 
 def predictions(result: LosoResult) -> str:
@@ -51,6 +54,20 @@ def weights_tag(file: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str,
         params.get(f"features.backbone.{leaf}", fixed[leaf]) for leaf in ("name", "weights")
     )
     return {"mer.weights": "random"} if weights == "random" and name != "patches" else {}
+
+
+def worth(ledger: Ledger, finished: Sequence[LosoResult], objective: str, at: int) -> list[Metric]:
+    """Corrected and nested scores with the ends of the objective's intervals, as metrics."""
+    found = correct(subject_counts(finished), objective=objective)
+    told = {f"corrected.{name}": value for name, value in found.corrected.items()}
+    ends = {"corrected": found.interval, "selected": found.selected_interval}
+    nested = read_nested(ledger, objective)
+    if nested and (score := nested.interval):
+        told |= {f"nested.{name}": value for name, value in nested.scores.items()}
+        ends["nested"] = score.interval
+    for kind, (low, high) in ends.items():
+        told |= {f"{kind}.{objective}.low": low, f"{kind}.{objective}.high": high}
+    return [Metric(name, value, at, len(finished)) for name, value in told.items()]
 
 
 def note(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from urllib.parse import urlparse
 
 from mer_search.errors import InputError, MerSearchError
 from mer_search.loso.ledger import Ledger
 
+EXPERIMENT = "mer-search"
 SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql", "databricks")
 
 
@@ -47,3 +49,34 @@ def artifacts_of(ledger: Ledger, uri: str) -> str | None:
 def page_command(uri: str) -> str:
     """What to type to see the runs."""
     return f"mlflow ui --backend-store-uri {uri}" if uri.startswith("sqlite:") else f"open {uri}"
+
+
+def run_page(ledger: Ledger, tracking: str | None) -> str | None:
+    """The address of the page of the search's run, or what to type to get there.
+
+    None where MLflow does not answer or does not know the search: a link is no reason to fail.
+    """
+    import mlflow.exceptions
+    from requests.exceptions import RequestException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    uri = uri_of(ledger, tracking)
+    database = uri.removeprefix("sqlite:///")
+    if database != uri and not Path(database).exists():
+        return None  # asking would create it
+    try:
+        client = mlflow.MlflowClient(uri)
+        experiment = client.get_experiment_by_name(EXPERIMENT)
+        quoted = {"mer.search": ledger.name, "mer.store": ledger.store.replace("'", "")}
+        wanted = " and ".join(f"tags.`{key}` = '{value}'" for key, value in quoted.items())
+        runs = experiment and client.search_runs(
+            [experiment.experiment_id], f"{wanted} and tags.`mer.kind` = 'search'", max_results=1
+        )
+    except (mlflow.exceptions.MlflowException, RequestException, SQLAlchemyError):
+        return None
+    if not experiment or not runs:
+        return None
+    page = f"/#/experiments/{experiment.experiment_id}/runs/{runs[0].info.run_id}"
+    if uri.startswith("http"):
+        return f"{uri.rstrip('/')}{page}"
+    return f"http://127.0.0.1:5000{page} after `{page_command(uri)}`"
