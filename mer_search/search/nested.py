@@ -7,7 +7,7 @@ any part in choosing that winner, so the pooled predictions are not optimistic.
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 from mer_search.config import Racing
@@ -85,7 +85,9 @@ def _outer(shared: _Launch, outcome: Outcome) -> Outcome:
     protocol = _outer_protocol(shared, outcome.prepared.protocol)
     groups = len(protocol.folds)
     open_groups = [group for group in range(groups) if not _done(shared, group)]
-    with ray_cluster(shared.address) if open_groups else nullcontext():
+    with ExitStack() as stack:
+        if open_groups:
+            stack.enter_context(ray_cluster(shared.address))
         for group in open_groups:
             subjects = protocol.folds.subjects[group]
             if shared.ledger.stop_asked():
