@@ -47,7 +47,8 @@ def _searched(search: Search) -> Iterator[str]:
     space = "; ".join(f"{path} {_domain(each)}" for path, each in domains.items())
     yield f"Searched: {space or 'nothing'}."
     yield f"Fixed: {', '.join(f'{path} {each}' for path, each in fixed.items())}."
-    states = ", ".join(f"{n} {words.STATES[state]}" for state, n in search.states.items() if n)
+    found = ((search.states[state], told) for state, told in words.STATES.items())
+    states = ", ".join(f"{count} {told}" for count, told in found if count)
     race = file["search"]["racing"]
     rule = f"racing rule {race['rule']}" if race["rule"] != "none" else "no racing"
     yield f"{len(search.results)} trials ({states}) by {file['search']['sampler']}, {rule}."

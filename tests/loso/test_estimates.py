@@ -264,9 +264,10 @@ def test_permuted_labels_stay_at_chance(simulator):
     world = simulator.World(24, 3, 150, 1.2, 0.2)
     rng, excess, optimism = np.random.default_rng(0), [], []
     for seed in range(60):
-        label, subject = simulator.draw_people(world, rng)
+        people = simulator.draw_sample(world, rng)
+        label, subject = people.label, people.subject
         worths = world.worth + world.spread * rng.standard_normal(30)
-        predicted = simulator.draw_predictions(world, worths, label, subject, rng)
+        predicted = simulator.draw_predictions(world, worths, people, rng)
         shuffled = rng.permutation(label)  # over clips: within subjects some would keep theirs
         found = correct(
             count_by_subject(predicted, shuffled, subject, classes=3), resamples=100, seed=seed
@@ -311,8 +312,9 @@ def test_a_larger_search_of_equal_worth_is_not_favoured(simulator):
     world = simulator.WORLDS["68 subjects, 3 classes, null"]
     rng, told, naive = np.random.default_rng(0), [], []
     for seed in range(500):
-        label, subject = simulator.draw_people(world, rng)
-        predicted = simulator.draw_predictions(world, np.zeros(210), label, subject, rng)
+        people = simulator.draw_sample(world, rng)
+        label, subject = people.label, people.subject
+        predicted = simulator.draw_predictions(world, np.zeros(210), people, rng)
         counts = count_by_subject(predicted, label, subject, classes=3)
         large, small = split(counts, slice(0, 200)), split(counts, slice(200, 210))
         told.append(compare_searches(large, small, resamples=200, seed=seed).p < 0.05)
