@@ -241,7 +241,7 @@ def _check(x: Tensor, label: Tensor, held_out: Tensor, classes: int) -> None:
             f"[F,N] {tuple(held_out.shape)} do not belong together"
         )
     # Some clips at a time: the sizes of all of them would be a second copy of x.
-    if wrong := sum(int((~(part.abs() <= LARGEST)).sum()) for part in x.split(16)):
+    if wrong := sum(int((~(part.abs() <= LARGEST)).sum()) for part in torch.split(x, 16)):
         faults.append(
             f"{wrong} of {x.numel()} values are not finite or above {LARGEST:g}; extract again"
         )

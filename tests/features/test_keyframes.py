@@ -92,7 +92,7 @@ def test_tim_weights_sum_to_one_and_end_on_the_ends(frames: int, count: int) -> 
 
 @given(st.integers(2, 20), st.integers(1, 6))
 def test_tim_returns_every_frame_among_more_keyframes_than_frames(frames: int, finer: int) -> None:
-    """m(T-1)+1 equal steps pass each frame at every m-th: there its weights are that frame alone."""
+    """m(T-1)+1 equal steps pass a frame at every m-th: the weights there are that frame's alone."""
     weights = tim_weights(frames, finer * (frames - 1) + 1)
     np.testing.assert_allclose(weights[::finer], np.eye(frames), atol=1e-9)
 
