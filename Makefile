@@ -24,10 +24,12 @@ quickstart: $(STAMP) ## the whole way on this machine: faces, search, leaderboar
 	$(BIN)/mer-search quickstart
 
 test: $(STAMP) ## everything this machine can serve; skips are told with reasons
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 -m 'not ray and not browser'
+	# One at a time: a cluster or a browser wants the machine for itself.
+	$(BIN)/python -m pytest -m 'ray or browser'
 
-test-fast: $(STAMP) ## seconds: no face network, no cluster, no browser
-	$(BIN)/python -m pytest -m 'not slow and not ray and not browser'
+test-fast: $(STAMP) ## under a minute: no face network, no cluster, no browser
+	$(BIN)/python -m pytest -n 2 -m 'not slow and not ray and not browser'
 
 lint: $(STAMP) ## ruff and mypy --strict
 	$(BIN)/ruff check .

@@ -38,6 +38,7 @@ def test_whatever_attention_there_is_becomes_a_picture(
     assert image.std() > 10
 
 
+@pytest.mark.slow
 def test_many_key_frames_go_on_in_further_rows(tmp_path: Path) -> None:
     sizes = []
     for count in (ACROSS, ACROSS + 1, 3 * ACROSS):

@@ -77,6 +77,7 @@ def test_bytes_are_labelled_like_the_file(
     assert row == load(exported(faces, 0)).predict(file).as_json()
 
 
+@pytest.mark.slow
 def test_a_version_is_registered_under_its_alias(maps: Searched, tmp_path: Path) -> None:
     import mlflow.pyfunc
 
@@ -100,6 +101,7 @@ def test_a_version_is_registered_under_its_alias(maps: Searched, tmp_path: Path)
     assert run.data.params["model.attention"] == "none"
 
 
+@pytest.mark.slow
 def test_a_registered_model_predicts_and_survives_the_mirror(
     maps: Searched, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

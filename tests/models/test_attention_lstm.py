@@ -29,6 +29,7 @@ def test_states_are_those_of_pytorch(bidirectional: bool) -> None:
     torch.testing.assert_close(module(x)[0], expected)
 
 
+@pytest.mark.slow
 def test_a_module_can_be_exported_for_any_number_of_clips() -> None:
     module = AttentionLSTM(
         channels=7, classes=3, lstm_size=6, attention="spatial-temporal", regions=4,

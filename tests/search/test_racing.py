@@ -116,6 +116,7 @@ def test_chance_of_an_equal_trial_is_a_half():
     assert decide("predictive", folds(99, 0.7)[:8], race(8)).chance == 0.5
 
 
+@pytest.mark.slow
 def test_chance_is_calibrated_where_trial_and_incumbent_are_alike():
     """Over exchangeable pairs, a chance of q comes true q of the time, within .12."""
     chances, came = [], []
@@ -129,6 +130,7 @@ def test_chance_is_calibrated_where_trial_and_incumbent_are_alike():
         assert abs(came[inside].mean() - chances[inside].mean()) < 0.12
 
 
+@pytest.mark.slow
 def test_forecast_is_near_the_final_score():
     errors = []
     for seed in range(60):
