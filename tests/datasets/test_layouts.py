@@ -108,10 +108,16 @@ class TestGoodCopies:
 
     def test_a_link_to_the_frames(self, originals, tmp_path, layout):
         (tmp_path / "link").symlink_to(originals[layout], target_is_directory=True)
-        (tmp_path / "link").resolve()
         found = read(layout, tmp_path / "link")
         assert summary(found) == summary(read(layout, originals[layout]))
         assert found.digest == read(layout, originals[layout]).digest
+
+    def test_a_second_way_to_the_same_frames_is_no_second_copy(self, originals, copy_of, layout):
+        root = copy_of(layout)
+        (top,) = (path for path in root.iterdir() if path.is_dir())
+        (root / "again").mkdir()
+        (root / "again" / top.name).symlink_to(top, target_is_directory=True)
+        assert summary(read(layout, root)) == summary(read(layout, originals[layout]))
 
     def test_folders_without_a_row_are_noted(self, copy_of, layout):
         root = copy_of(layout)
