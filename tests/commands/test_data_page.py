@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from mer_search.cli import app
 from mer_search.commands import data_page
 from mer_search.datasets import Clip, DataSet
+from mer_search.errors import InputError
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))),
                 None)  # fmt: skip
@@ -59,6 +60,11 @@ def test_plots_hold_every_clip():
     marks = [trace for trace in strips["data"] if trace["mode"] == "markers"]
     assert sum(len(line["x"]) for line in lines) == 24 * 3
     assert sum(len(mark["x"]) for mark in marks) == 18
+
+
+def test_a_page_that_cannot_be_written(tmp_path):
+    with pytest.raises(InputError, match=r"x.html: cannot be written \(No such file .+; name a"):
+        data_page.write(invented(), tmp_path / "nowhere" / "x.html")
 
 
 def test_a_data_set_without_clips_shows_its_faults():

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -26,13 +28,24 @@ from mer_search.datasets.images import numbered
 from mer_search.datasets.owners import OWNERS
 from mer_search.errors import InputError
 
-EVERY = sorted(OWNERS)
+QUICK = {"casme2", "samm", "smic-hs"}
+
+
+def quick_first(layouts: Iterable[str]) -> list[Any]:
+    """One layout of each kind by default, all of them under `make test`."""
+    return [
+        layout if layout in QUICK else pytest.param(layout, marks=pytest.mark.slow)
+        for layout in sorted(layouts)
+    ]
+
+
+EVERY = quick_first(OWNERS)
 
 
 @pytest.fixture(scope="session")
 def originals(tmp_path_factory) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("originals")
-    return {layout: write(root / layout, layout) for layout in EVERY}
+    return {layout: write(root / layout, layout) for layout in OWNERS}
 
 
 @pytest.fixture
@@ -212,7 +225,7 @@ class TestDamagedCopies:
                              fault_of(layout, root))  # fmt: skip
 
 
-@pytest.mark.parametrize("layout", WITH_SHEET)
+@pytest.mark.parametrize("layout", quick_first(WITH_SHEET))
 class TestSpreadsheets:
     def test_without_one(self, copy_of, layout):
         root = copy_of(layout)

@@ -70,7 +70,9 @@ def test_a_file_without_its_top_serves_the_convolutions(
 
 
 @pytest.mark.parametrize("name", sorted(WRITERS))
-@pytest.mark.parametrize("kept", [0.0, 0.1, 0.5, 0.95])
+@pytest.mark.parametrize(
+    "kept", [0.5, *(pytest.param(kept, marks=pytest.mark.slow) for kept in (0.0, 0.1, 0.95))]
+)
 def test_a_torn_file_is_refused(
     name: str, kept: float, vgg: tuple[nn.Module, State], tmp_path: Path
 ) -> None:
