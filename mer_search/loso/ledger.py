@@ -16,7 +16,7 @@ import re
 import time
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -139,6 +139,20 @@ class Ledger:
         """A new launch goes on whatever was asked before."""
         if self.stop_asked():
             self._fs.rm_file(f"{self.root}/stop.json")
+
+    def write_warm(self, name: str, trials: Sequence[TrialRecord]) -> None:
+        """Keeps what an earlier search gives to this one, before this one exists."""
+        record = {"format": FORMAT, "from": name, "trials": [asdict(trial) for trial in trials]}
+        self._put("warm.json", json.dumps(record).encode())
+
+    def warm(self) -> tuple[str, tuple[TrialRecord, ...]]:
+        """The earlier search's name and its trials; "" and () where there is none."""
+        if not self._fs.exists(f"{self.root}/warm.json"):
+            return "", ()
+        record = self._checked("warm.json", json.loads)
+        trials = (TrialRecord(**{**each, "values": tuple(each["values"])})
+                  for each in record["trials"])  # fmt: skip
+        return str(record["from"]), tuple(trials)
 
     def write_trial(self, trial: TrialRecord) -> None:
         """Puts or replaces trial.json."""

@@ -179,8 +179,8 @@ class Book:
         record = self.running.pop(number)
         seconds = sum(self.spent.pop(number).values())
         record = record.ended(state, values=record.values, reason=reason, seconds=seconds)
-        beside = {name: (scores or {})[name] for name in self.experiment.evaluation.beside
-                  if name in (scores or {})}  # fmt: skip
+        known = scores or {}
+        beside = {str(n): known[n] for n in self.experiment.evaluation.beside if n in known}
         record = replace(record, measured={**record.measured, **beside})
         self._write(record)
         self.proposals.tell(record)

@@ -20,6 +20,7 @@ from mer_search.search.book import Book, News
 from mer_search.search.hold import hold
 from mer_search.search.prepare import Prepared, Progress, prepare
 from mer_search.search.storing import StoreFault, writing
+from mer_search.search.warming import warm
 
 RETRIES = 3
 """Times a trial starts again after its worker was lost; finished blocks are not computed again."""
@@ -73,11 +74,13 @@ def launch(
     device: str = "cpu",
     progress: Progress | None = None,
     watchers: tuple[Watcher, ...] = (),
+    warm_start: str | None = None,
 ) -> Outcome:
     """Runs the search until it has `experiment.search.trials` trials, or someone stops it.
 
     Args:
         address: of a running Ray cluster, or None for one on this machine that ends with this call.
+        warm_start: an earlier search of this store whose trials guide the sampler.
         device: where frames are embedded; trials use what Ray grants them.
 
     Raises:
@@ -89,6 +92,8 @@ def launch(
     ledger = Ledger(store, experiment.name)
     with writing(ledger), hold(ledger):
         ledger.forget_stop()
+        says = [watcher.says for watcher in watchers][:1]
+        known = warm(experiment, ledger, warm_start, says=says[0] if says else lambda told: None)
         prepared = prepare(experiment, ledger, cache=cache, device=device, progress=progress)
 
         def tell(news: News) -> None:
@@ -96,7 +101,7 @@ def launch(
                 watcher.news(news)
 
         trials = experiment.search.trials
-        book = Book(experiment, ledger, prepared.protocol, trials=trials, tell=tell)
+        book = Book(experiment, ledger, prepared.protocol, trials=trials, warm=known, tell=tell)
         todo = book.todo
         if todo:
             with _ray(address) as slots_now, _signals(book, watchers):

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 import optuna
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import ArgumentError, OperationalError
 
@@ -107,8 +108,9 @@ class Proposals:
 
 def new_study(experiment: Experiment, **place: Any) -> optuna.Study:
     """An empty study with the directions of the search's objectives."""
+    lower, higher = StudyDirection.MINIMIZE, StudyDirection.MAXIMIZE
     smaller = ("seconds", "parameters")
-    directions = ["minimize" if name in smaller else "maximize" for name in objectives(experiment)]
+    directions = [lower if name in smaller else higher for name in objectives(experiment)]
     return optuna.create_study(directions=directions, **place)
 
 
