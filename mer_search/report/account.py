@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mer_search.errors import InputError, did_you_mean
+from mer_search.loso.confirmed import Confirmed, confirmed
 from mer_search.loso.estimates import Estimate, correct
 from mer_search.loso.ledger import STATES, Ledger, searches
 from mer_search.loso.metrics import (
@@ -44,6 +45,7 @@ class Search:
         counts: of the finished trials, in their order; None without any.
         estimate: what the best of them is worth; None without any.
         nested: what the procedure is worth; None where no nested evaluation was begun.
+        confirmed: the best trials with fresh seeds, where `search.confirm` asked for them.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Search:
     counts: SubjectCounts | None
     estimate: Estimate | None
     nested: Nested | None = None
+    confirmed: tuple[Confirmed, ...] = ()
 
     @property
     def objective(self) -> str:
@@ -157,8 +160,8 @@ def read(ledger: Ledger) -> Search:
     counts = subject_counts(finished) if finished else None
     objective = file["evaluation"]["objective"]
     estimate = correct(counts, objective=objective, trials=len(results)) if counts else None
-    nested = read_nested(ledger, objective)
-    return Search(ledger.name, file, protocol, results, counts, estimate, nested)
+    again, nested = confirmed(ledger, results, objective), read_nested(ledger, objective)
+    return Search(ledger.name, file, protocol, results, counts, estimate, nested, again)
 
 
 def check_exist(ledgers: Iterable[Ledger]) -> None:

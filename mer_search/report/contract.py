@@ -11,11 +11,12 @@ import numpy as np
 
 from mer_search.loso.estimates import Estimate
 from mer_search.loso.ledger import TrialRecord
-from mer_search.loso.metrics import OBJECTIVES
+from mer_search.loso.metrics import OBJECTIVES, confusion
 from mer_search.loso.result import LosoResult
 from mer_search.report.account import Search
 from mer_search.report.attention import attention_of
 from mer_search.report.cost import nested_cost
+from mer_search.report.pareto import front
 
 LABEL = "selected: this score chose the trial, so it is optimistic"
 
@@ -40,6 +41,8 @@ def document(account: Search) -> dict[str, Any]:
         "states": account.states,
         "trials": [_trial(result, account.folds) for result in account.results],
         "best": _best(account),
+        "pareto": front(account),
+        "confirmed": [trial.as_json() for trial in account.confirmed],
         "chance": account.chances or None,
         "majority": {"class": name, **scores},
         "damaged": list(account.damaged),
@@ -120,16 +123,18 @@ def per_class(account: Search) -> dict[str, dict[str, float]]:
 
 def per_dataset(account: Search) -> dict[str, dict[str, float]]:
     """The winner's pooled scores on the clips of each data set, over the classes of all."""
-    if account.best is None:
+    protocol, best = account.protocol, account.best
+    if best is None:
         return {}
-    tables = {name: account.confusion(name) for name in account.datasets}
-    return {
-        name: {
-            "clips": int(table.sum()),
-            **{key: float(score(table)) for key, score in OBJECTIVES.items()},
-        }
-        for name, table in tables.items()
-    }
+    dataset = np.array([dataset for dataset, _ in protocol.subject])
+    found = {}
+    for name in sorted(set(dataset.tolist())):
+        own = dataset == name
+        guessed = best.probs[own].argmax(1)
+        table = confusion(protocol.label[own], guessed, len(protocol.classes))
+        scores = {key: float(score(table)) for key, score in OBJECTIVES.items()}
+        found[name] = {"clips": int(own.sum()), **scores}
+    return found
 
 
 def per_subject(account: Search) -> list[dict[str, Any]]:

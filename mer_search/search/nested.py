@@ -58,6 +58,7 @@ def launch(
     device: str = "cpu",
     progress: Progress | None = None,
     watchers: tuple[Watcher, ...] = (),
+    warm_start: str | None = None,
 ) -> Outcome:
     """`driver.launch`, then the outer groups where `evaluation.outer` asks for them.
 
@@ -71,7 +72,7 @@ def launch(
     ledger = Ledger(store, experiment.name)
     outcome = driver.launch(
         experiment, store=store, cache=cache, address=address, device=device, progress=progress,
-        watchers=watchers,
+        watchers=watchers, warm_start=warm_start,
     )  # fmt: skip
     if experiment.evaluation.outer is None or outcome.ended != "finished":
         return outcome

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import optuna
 from numpy.typing import NDArray
 from optuna.importance import PedAnovaImportanceEvaluator
 
+from mer_search.experiment import Domain
 from mer_search.loso.ledger import TrialRecord
-from mer_search.study.rebuild import frozen
+from mer_search.study import space
 
 FEWEST = 10
 """Finished trials below which nothing is said."""
@@ -83,10 +84,16 @@ def importances(
 def _shares(records: Sequence[TrialRecord], scores: NDArray[np.float64]) -> dict[str, float]:
     """Setting -> share, of trials with these scores."""
     study = optuna.create_study(direction="maximize")
-    rows = enumerate(zip(records, scores, strict=True))
     study.add_trials(
-        frozen(replace(record, number=number, values=(float(score),)))
-        for number, (record, score) in rows
+        optuna.trial.create_trial(
+            value=float(score),
+            params=dict(record.params),
+            distributions={
+                path: space.distribution(Domain.parse(raw))
+                for path, raw in record.distributions.items()
+            },
+        )
+        for record, score in zip(records, scores, strict=True)
     )
     quantile = min(0.5, max(0.1, TOP / len(records)))
     with warnings.catch_warnings():
