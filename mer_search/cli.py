@@ -14,7 +14,7 @@ import click
 import typer
 
 from mer_search import __version__
-from mer_search.commands import data, results, searches
+from mer_search.commands import clusters, data, results, searches
 from mer_search.errors import MerSearchError
 from mer_search.quickstart import quickstart
 
@@ -32,6 +32,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "extract": data.extract,
     "clean": data.clean,
     "launch": searches.launch,
+    "submit": clusters.submit,
     "list": searches.list_,
     "status": searches.status,
     "stop": searches.stop,
