@@ -10,7 +10,6 @@ import traceback
 from collections.abc import Callable
 from typing import Annotated
 
-import click
 import typer
 
 from mer_search import __version__
@@ -77,9 +76,11 @@ def run(arguments: list[str]) -> int:
             traceback.print_exc()
         typer.echo(f"mer-search: {fault}", err=True)
         return fault.exit_code
-    except click.ClickException as fault:
-        fault.show()
+    except typer.TyperException as fault:
+        text = fault.format_message()  # of a group without a command: its help
+        told = text if text.lstrip().startswith("Usage") else f"mer-search: {text} (--help tells)"
+        typer.echo(told, err=True)
         return fault.exit_code
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         typer.echo("mer-search: interrupted; nothing finished is lost", err=True)
         return 130
