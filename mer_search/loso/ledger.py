@@ -64,6 +64,7 @@ class TrialRecord:
         sampler: attributes that the sampler wants back.
         reason: why the trial stopped or failed.
         started: seconds since the epoch.
+        notes: what a reader of the numbers should know, as a GPU that could not be used.
     """
 
     number: int
@@ -75,6 +76,7 @@ class TrialRecord:
     reason: str = ""
     started: float = 0.0
     seconds: float = 0.0
+    notes: tuple[str, ...] = ()
 
     def ended(
         self,
@@ -146,8 +148,10 @@ class Ledger:
         name = f"trials/{number:06d}/trial.json"
         record = self._checked(name, json.loads)
         try:
+            record.setdefault("notes", ())  # absent in records that are older than the field
             known = {each.name: record[each.name] for each in fields(TrialRecord)}
-            trial = TrialRecord(**{**known, "values": tuple(map(float, known["values"]))})
+            values, notes = tuple(map(float, known["values"])), tuple(known["notes"])
+            trial = TrialRecord(**{**known, "values": values, "notes": notes})
         except (KeyError, TypeError, ValueError) as fault:
             raise DamagedRecord(f"{self.root}/{name}: a field is missing ({fault!r})") from fault
         if trial.state not in STATES or trial.number != number:

@@ -36,6 +36,7 @@ class Book:
     Args:
         trials: how many the search shall have in all, those of earlier launches counted.
         tell: called with every News, in the driver's thread.
+        say: called with a sentence about a trial that its record keeps as well.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Book:
         *,
         trials: int,
         tell: Callable[[News], None] = lambda news: None,
+        say: Callable[[str], None] = lambda sentence: None,
     ) -> None:
         self.experiment, self.ledger, self.protocol = experiment, ledger, protocol
         records = ledger.trials()
@@ -66,7 +68,7 @@ class Book:
         self.done = {_key(each): each for each in reversed(records) if each.state == "COMPLETE"}
         self.running: dict[int, TrialRecord] = {}
         self.spent: dict[int, dict[int, float]] = {}
-        self.tell = tell
+        self.tell, self.say = tell, say
         self.stopping = False  # nothing new is started
         self.signalled = False  # because of a signal
         self.reasons: list[str] = []
@@ -146,6 +148,13 @@ class Book:
         self.tell(News(record, bounds[index][1], scores))
         self.stopping = self.stopping or self.ledger.stop_asked()
         return not self.stopping
+
+    def note(self, number: int, sentence: str) -> None:
+        """Something about a running trial that a reader of its numbers should know, told once."""
+        record = self.running[number]
+        if sentence not in record.notes:
+            self.running[number] = replace(record, notes=(*record.notes, sentence))
+            self.say(f"trial {number}: {sentence}")
 
     def end(
         self, number: int, state: State, reason: str = "", scores: dict[str, float] | None = None

@@ -1,7 +1,7 @@
 """What has to hold on a cluster before the first trial: every fault at once, with node and cure.
 
-A node needs Python, Ray, the libraries, the store and a folder for its own copy of the features;
-data and weights are needed on the driver's machine only. Not for repairing anything.
+A node needs Python, Ray, the libraries, the store, and a folder for its own copy of the features.
+Data and weights are needed on the driver's machine only. Not for repairing anything.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import platform
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -21,20 +22,10 @@ import mer_search
 from mer_search.errors import InputError
 from mer_search.features.cache import Cache
 from mer_search.loso.ledger import Ledger
+from mer_search.search.nodes import Node, coming, fits, nodes, on_each, short
 
-PATIENCE = 120.0
-"""Seconds a node may take to answer; its first Python process has to start in them."""
 FOLDER = ".preflight"
 CALLED = {"CPU": "cpu", "GPU": "gpu"}
-
-
-@dataclass(frozen=True)
-class Node:
-    """A node of the cluster as Ray lists it."""
-
-    id: str
-    name: str
-    resources: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -42,7 +33,7 @@ class Answer:
     """What a node found about itself.
 
     Attributes:
-        versions: of python, ray and mer-search; the last with a digest of its source.
+        versions: of Python, Ray and mer-search, the last with a digest of its source.
         store, cache: what is wrong with them, or "".
     """
 
@@ -62,42 +53,23 @@ def check(needs: Mapping[str, float], ledger: Ledger, *, address: str | None) ->
         InputError: every fault of every node.
     """
     there = nodes()
-    faults = list(resource_faults(needs, there, growth()))
+    fitting = [node for node in there if fits(needs, node.resources)]
+    faults = []
+    if not fitting and (address is None or not coming(needs)):
+        faults.append(resource_fault(needs, there))
     if address is not None:
-        fitting = [node for node in there if fits(needs, node.resources)]
-        mark = uuid4().hex
-        _, folder = _store(ledger.store)
-        try:
-            with _visible(ledger.store, mark):
-                for node, answer in zip(fitting, _ask(fitting, ledger.store, mark), strict=True):
-                    faults += faults_of(node.name, answer, versions())
-        except OSError as fault:
-            faults.append(
-                f"the driver's machine cannot write to the store {folder}: {_short(fault)}; mount "
-                "it, or set the store's credentials in the environment"
-            )
+        faults += _faults_of_all(fitting or there, ledger.store)
     if faults:
         raise InputError("cluster", faults)
 
 
-def fits(needs: Mapping[str, float], resources: Mapping[str, float]) -> bool:
-    """Whether one trial fits on an idle node with these resources."""
-    return all(resources.get(name, 0.0) >= amount for name, amount in needs.items())
-
-
-def resource_faults(
-    needs: Mapping[str, float], there: Sequence[Node], growing: Sequence[Mapping[str, float]]
-) -> Iterator[str]:
-    """A sentence where no node has, and the autoscaler will bring none with, a trial's needs."""
-    if any(fits(needs, each) for each in [*(node.resources for node in there), *growing]):
-        return
+def resource_fault(needs: Mapping[str, float], there: Sequence[Node]) -> str:
+    """The sentence for a trial that fits nowhere, now or later."""
     asked = " and ".join(f"{CALLED[name]} {amount:g}" for name, amount in needs.items() if amount)
-    have = [f"{node.name} has {_told(node.resources)}" for node in there]
-    have += [f"the autoscaler can add nodes with {_told(each)}" for each in growing]
-    yield (
-        f"a trial asks for {asked} on one node, and no node has that ({'; '.join(have)}); lower "
-        "resources in the search-space file or with --set resources.cpu=.. and "
-        "resources.gpu=.., or add a node that has it"
+    have = "; ".join(f"{node.name} has {_told(node.resources)}" for node in there)
+    return (
+        f"a trial asks for {asked} on one node, but {have}, and no autoscaler brings more; lower "
+        "it with --set resources.cpu=.. or --set resources.gpu=.., or add a node that has it"
     )
 
 
@@ -105,11 +77,31 @@ def _told(resources: Mapping[str, float]) -> str:
     return ", ".join(f"{CALLED[name]} {resources.get(name, 0.0):g}" for name in CALLED)
 
 
-def faults_of(name: str, answer: Answer | str, mine: Mapping[str, str]) -> Iterator[str]:
-    """The sentences about one node; `answer` is text where the node could not answer."""
-    if isinstance(answer, str):
+def _faults_of_all(there: Sequence[Node], store: str) -> list[str]:
+    mark, mine = uuid4().hex, versions()
+    faults: list[str] = []
+    # A border: fsspec's filesystems raise what they like, and none of it is ours to read.
+    try:
+        with _visible(store, mark):
+            for node, (answer, why) in zip(
+                there, on_each(there, examine, store, mark), strict=True
+            ):
+                faults += faults_of(node.name, answer, mine, why=why)
+    except Exception as fault:
+        faults.append(
+            f"the driver's machine: the store {store} cannot be read and written ({short(fault)}); "
+            "mount it, or set its credentials in the environment"
+        )
+    return faults
+
+
+def faults_of(
+    name: str, answer: Answer | None, mine: Mapping[str, str], *, why: str = ""
+) -> Iterator[str]:
+    """The sentences about one node; `why` tells why there is no answer."""
+    if answer is None:
         yield (
-            f"node {name} cannot run mer-search ({answer}); install the same mer-search and its "
+            f"node {name} cannot run mer-search ({why}); install the same mer-search and its "
             "libraries there, or send the package along with `mer-search submit`"
         )
         return
@@ -129,33 +121,6 @@ def faults_of(name: str, answer: Answer | str, mine: Mapping[str, str]) -> Itera
             f"node {name}: its folder for features {answer.cache}; set MER_SEARCH_CACHE in the "
             "environment of `ray start` to a folder with space"
         )
-
-
-def nodes() -> list[Node]:
-    """The nodes that are alive now, by name."""
-    import ray
-
-    found = [
-        Node(
-            each["NodeID"],
-            f"{each['NodeManagerHostname']} ({each['NodeManagerAddress']})",
-            {key: float(value) for key, value in each["Resources"].items()},
-        )
-        for each in ray.nodes()
-        if each["Alive"]
-    ]
-    return sorted(found, key=lambda node: (node.name, node.id))
-
-
-def growth() -> list[dict[str, float]]:
-    """Resources of each kind of node that an autoscaler (v2) may still add."""
-    from ray._private.state import state  # the only place where Ray tells it
-
-    config = state.get_cluster_config()
-    if config is None:
-        return []
-    groups = [group for group in config.node_group_configs if group.max_count]
-    return [{key: float(value) for key, value in group.resources.items()} for group in groups]
 
 
 def versions() -> dict[str, str]:
@@ -181,14 +146,14 @@ def examine(store: str, mark: str, node: str) -> Answer:
 
 
 def _store_fault(store: str, mark: str, node: str) -> str:
-    # A border: fsspec's filesystems raise what they like, and the node's name has to be told.
+    # A border, as above: the node's name and the cure are told by the driver.
     try:
         fs, root = _store(store)
         if not fs.exists(f"{root}/{FOLDER}/{mark}"):
             return f"{store} is another one than the driver's: what the driver wrote is not in it"
         fs.pipe_file(f"{root}/{FOLDER}/{mark}-{node}", b"here")
     except Exception as fault:
-        return f"{store} cannot be read and written ({_short(fault)})"
+        return f"{store} cannot be read and written ({short(fault)})"
     return ""
 
 
@@ -200,61 +165,26 @@ def _cache_fault() -> str:
         probe.write_bytes(b"")
         probe.unlink()
     except OSError as fault:
-        return f"{root} cannot be written ({_short(fault)})"
+        return f"{root} cannot be written ({short(fault)})"
     return ""
 
 
-class _visible:
+@contextmanager
+def _visible(store: str, mark: str) -> Iterator[None]:
     """The driver's mark in the store while the nodes look for it; removes the answers too."""
-
-    def __init__(self, store: str, mark: str) -> None:
-        self.fs, root = _store(store)
-        self.folder, self.mark = f"{root}/{FOLDER}", mark
-
-    def __enter__(self) -> None:
-        self.fs.makedirs(self.folder, exist_ok=True)
-        self.fs.pipe_file(f"{self.folder}/{self.mark}", b"driver")
-
-    def __exit__(self, *_: object) -> None:
-        self.fs.invalidate_cache()
-        for path in self.fs.ls(self.folder, detail=False):
-            if self.mark in str(path):
-                self.fs.rm_file(str(path))
+    fs, root = _store(store)
+    folder = f"{root}/{FOLDER}"
+    fs.makedirs(folder, exist_ok=True)
+    fs.pipe_file(f"{folder}/{mark}", b"driver")
+    try:
+        yield
+    finally:
+        fs.invalidate_cache()
+        for path in fs.ls(folder, detail=False):
+            if mark in str(path):
+                fs.rm_file(str(path))
 
 
 def _store(store: str) -> tuple[Any, str]:
     fs, root = fsspec.core.url_to_fs(store)
     return fs, str(root).rstrip("/")
-
-
-def _ask(there: Sequence[Node], store: str, mark: str) -> list[Answer | str]:
-    """One task on each node; a text where it could not be run."""
-    import ray
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-    task = ray.remote(num_cpus=0, max_retries=1)(examine)
-    waiting = [
-        task.options(
-            scheduling_strategy=NodeAffinitySchedulingStrategy(node.id, soft=False)
-        ).remote(store, mark, node.id)
-        for node in there
-    ]
-    done, _ = ray.wait(waiting, num_returns=max(1, len(waiting)), timeout=PATIENCE) if waiting else ([], [])
-    return [_answer(each) if each in done else f"no answer within {PATIENCE:.0f} s" for each in waiting]
-
-
-def _answer(reference: Any) -> Answer | str:
-    import ray
-
-    # A border: an import that fails there arrives as any class at all.
-    try:
-        found: Answer = ray.get(reference)
-    except Exception as fault:
-        return _short(fault)
-    return found
-
-
-def _short(fault: BaseException) -> str:
-    """The last line, where Ray and botocore put the cause."""
-    lines = [line.strip() for line in str(fault).splitlines() if line.strip()]
-    return f"{type(fault).__name__}: {lines[-1]}" if lines else type(fault).__name__

@@ -50,7 +50,9 @@ def head(
     gcs, dashboard, agent, listen, metrics = free_ports(5)
     token = secrets.token_hex(32)
     # A Ray socket's path may have 107 characters: pytest's own folders are too deep for it.
-    with tempfile.TemporaryDirectory(prefix="mer-ray-", dir="/tmp", ignore_cleanup_errors=True) as place:
+    with tempfile.TemporaryDirectory(
+        prefix="mer-ray-", dir="/tmp", ignore_cleanup_errors=True
+    ) as place:
         known = {
             **os.environ,
             "RAY_AUTH_MODE": "token",
@@ -67,7 +69,9 @@ def head(
                    f"--dashboard-agent-listen-port={listen}", "--object-store-memory=200000000",
                    *options]  # fmt: skip
         with (Path(place) / "head.log").open("w+") as log:
-            process = subprocess.Popen(command, env=known, stdout=log, stderr=log, start_new_session=True)
+            process = subprocess.Popen(
+                command, env=known, stdout=log, stderr=log, start_new_session=True
+            )
             try:
                 _wait(process, dashboard, log.name)
                 yield Head(f"127.0.0.1:{gcs}", f"http://127.0.0.1:{dashboard}", token, known)

@@ -90,7 +90,9 @@ def test_a_wrong_token_is_refused_in_one_message(
     cluster: Head, tiny_space: Path, tmp_path: Path
 ) -> None:
     line = command(cluster, tiny_space, tmp_path / "store")
-    done = subprocess.run(line, env=client(cluster, "f" * 64), capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        line, env=client(cluster, "f" * 64), capture_output=True, text=True, timeout=60
+    )
     assert done.returncode == 2
     assert "refuses this token" in done.stderr
     assert "put the cluster's token into RAY_AUTH_TOKEN" in done.stderr
