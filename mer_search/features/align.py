@@ -8,7 +8,7 @@ Letters: T frames, S pixels of the square face image.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -25,6 +25,10 @@ TEMPLATE = np.array([(0.34, 0.38), (0.66, 0.38), (0.50, 0.565), (0.37, 0.75), (0
 SMALLEST = 20  # pixels of the smallest face MTCNN was made for
 SURE = 0.9  # probability from which a further detection counts as another face
 GRID = 8  # landmarks are rounded to 1/8 pixel: a batch changes them by 1e-5, and pixels by nothing
+GONE = (
+    "no face was found on the last frame: it left the picture or was covered, and the frames "
+    "without it were used as they are"
+)
 OUTSIDE = 0.02  # share of the face square beyond the image from which it is told
 Matrix = NDArray[np.float64]
 
@@ -61,6 +65,25 @@ def locate(images: Sequence[Frame], *, device: str = "cpu") -> list[Placement]:
                 found = _detect(np.stack([images[i] for i in left]), size, device)
                 placements |= dict(zip(left, found, strict=True))
     return [placements[i] for i in range(len(images))]
+
+
+def place(ends: Sequence[tuple[Frame, Frame]], *, device: str = "cpu") -> list[Placement]:
+    """The face of each clip, from its onset frame; its last frame tells whether the face stays.
+
+    Args:
+        ends: onset frame and last frame of each clip; the same object where they are one.
+        device: torch's name of it.
+    """
+    found = locate([onset for onset, _ in ends], device=device)
+    there = [
+        i
+        for i, (onset, last) in enumerate(ends)
+        if found[i].matrix is not None and last is not onset
+    ]
+    for i, last in zip(there, locate([ends[i][1] for i in there], device=device), strict=True):
+        if last.matrix is None:
+            found[i] = replace(found[i], notes=(*found[i].notes, GONE))
+    return found
 
 
 def _detect(batch: NDArray[np.uint8], min_face_size: int, device: str) -> list[Placement]:

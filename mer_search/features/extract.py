@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from mer_search import config
@@ -17,7 +18,7 @@ from mer_search.datasets.clips import DataSet
 from mer_search.errors import InputError
 from mer_search.features import evidence as evidences
 from mer_search.features import plan
-from mer_search.features.align import Matrix, Placement, locate
+from mer_search.features.align import Matrix, Placement, locate, place
 from mer_search.features.assemble import feature_set
 from mer_search.features.backbones import Backbone
 from mer_search.features.cache import Cache
@@ -29,6 +30,7 @@ from mer_search.features.records import FeatureSet, FillReport, Regions, VideoFe
 
 __all__ = ["FeatureSet", "FillReport", "VideoFeatures", "embed_frames", "feature_set", "fill"]
 Progress = Callable[[int, int, float], None]
+PROBES = 8  # frames of a clip without a face on its onset that are searched for one
 
 
 def fill(
@@ -129,14 +131,24 @@ def _place(frames: Sequence[Frame], onset: int, view: plan.View, device: str) ->
     if view is None or view.method == "none":
         return Placement(None)
     check_colour(frames[onset])
-    placement = locate([frames[onset]], device=device)[0]
+    placement = place([(frames[onset], frames[-1])], device=device)[0]
     if placement.matrix is None:
         raise InputError(
             "video",
             f"no face was found on frame {onset} of {len(frames)}, where the face is placed for "
-            "all; begin where the whole face is visible",
+            f"all; {_where_a_face_is(frames, onset, device)}",
         )
     return placement
+
+
+def _where_a_face_is(frames: Sequence[Frame], onset: int, device: str) -> str:
+    """The cure for a clip that begins without a face: the first of some frames that shows one."""
+    steps = np.unique(np.linspace(onset, len(frames) - 1, PROBES + 1).round().astype(int))[1:]
+    found = locate([frames[step] for step in steps], device=device)
+    seen = [step for step, face in zip(steps, found, strict=True) if face.matrix is not None]
+    if not seen:
+        return "begin where the whole face is visible"
+    return f"frame {seen[0]} shows one: cut the clip so that it begins there"
 
 
 def _evidence(

@@ -20,7 +20,7 @@ from mer_search.datasets.clips import Clip
 from mer_search.errors import DamagedRecord, InputError
 from mer_search.features import evidence as evidences
 from mer_search.features import plan
-from mer_search.features.align import Matrix, Placement, locate, warp
+from mer_search.features.align import Matrix, Placement, place, warp
 from mer_search.features.cache import Arrays, Cache
 from mer_search.features.frames import Frame, read_frames, read_image
 from mer_search.features.records import FillReport
@@ -140,19 +140,20 @@ def _place_chunk(
 def _placements(
     chunk: dict[str, Clip], view: plan.View, device: str, report: Report
 ) -> dict[str, Placement]:
-    """The face of each clip, by key; clips whose onset frame cannot be read become faults."""
-    images = {}
+    """The face of each clip, by key; clips whose ends cannot be read become faults."""
+    ends = {}
     for key, clip in chunk.items():
         try:
-            images[key] = read_image(clip.frames[plan.onset_of(clip)])
+            onset = read_image(clip.frames[plan.onset_of(clip)])
             if view is not None:
-                check_colour(images[key])
+                check_colour(onset)
+            alone = len(clip.frames) == 1 or view is None or view.method != "mtcnn"
+            ends[key] = (onset, onset if alone else read_image(clip.frames[-1]))
         except InputError as fault:
-            images.pop(key, None)
             report.faults[clip.key] = str(fault)
     if view is None or view.method != "mtcnn":
-        return {key: Placement(None) for key in images}
-    return dict(zip(images, locate(list(images.values()), device=device), strict=True))
+        return {key: Placement(None) for key in ends}
+    return dict(zip(ends, place(list(ends.values()), device=device), strict=True))
 
 
 def _curves(clip: Clip, view: plan.View, matrix: Matrix, names: Sequence[str]) -> Arrays:

@@ -160,6 +160,7 @@ def facts(found: Search) -> Element:
         "sampler": f"{file['search']['sampler']}, racing {file['search']['racing']['rule']}",
         "seeds": seeds,
         "weights": ", ".join(f"{k} {v}" for k, v in record.get("weights", {}).items()) or "none",
+        "key frames": ", ".join(f"{k} {v}" for k, v in record.get("keyframes", {}).items()),
         "versions": ", ".join(f"{k} {v}" for k, v in record.get("versions", {}).items()),
         "estimate": found.estimate.method if found.estimate else "none",
     }

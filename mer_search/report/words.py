@@ -137,6 +137,13 @@ def caveats(search: Search) -> Iterator[str]:
     """What else limits the numbers."""
     if search.record.get("boundaries") == "annotated":
         yield "Scores hold for clips cut at annotated onset and offset."
+    elif read := [k for k, v in search.record.get("keyframes", {}).items() if v == "annotated"]:
+        yield f"Key frames by {', '.join(read)} read annotations, which a new video does not have."
+    if random := search.record.get("random_weights"):
+        yield (
+            f"The weights of {', '.join(random)} are random: such a search tests the way, its "
+            "scores say nothing of face features."
+        )
     if search.estimate:
         yield from (f"Note: {each}." for each in search.estimate.caveats[1:])
     broken = [r.record.number for r in search.results if r.record.state == "COMPLETE"]

@@ -6,7 +6,14 @@ import time
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
@@ -31,7 +38,8 @@ class Screen(Watcher):
         self.live: Live | None = None
         self.bar = Progress(
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"), TimeElapsedColumn(), console=console,
+            TextColumn("{task.fields[rate]}"), TimeElapsedColumn(), TextColumn("left"),
+            TimeRemainingColumn(), console=console,
         )  # fmt: skip
         self.extraction = self.bar.add_task("extracting frames", total=None, rate="", visible=False)
         self._told = 0.0
@@ -47,12 +55,14 @@ class Screen(Watcher):
                             rate=f"{rate:.0f} frames/s")  # fmt: skip
         elif time.time() - self._told > 5 or done == total:
             self._told = time.time()
-            self.console.print(f"extracted {done}/{total} frames ({rate:.0f}/s)", highlight=False)
+            left = (total - done) / max(rate, 1e-9)
+            self.says(f"extracted {done}/{total} frames ({rate:.0f}/s, {left:.0f} s left)")
 
     def begins(self, prepared: Prepared, book: Book, slots: int) -> None:
         """The trials start."""
         self.close()
         self.book, self.objective = book, book.experiment.evaluation.objective
+        self._data(prepared)
         folds = prepared.protocol.folds
         again = "continued" if prepared.continued else "new"
         self.says(
@@ -63,6 +73,20 @@ class Screen(Watcher):
         if self.console.is_terminal:
             self.live = Live(self._table(), console=self.console, refresh_per_second=4)
             self.live.start()
+
+    def _data(self, prepared: Prepared) -> None:
+        """What is trained on, and what the user should know of single clips."""
+        data, odd = prepared.dataset, prepared.dataset.faults
+        counts = ", ".join(f"{name} {count}" for name, count in data.counts.items())
+        self.says(
+            f"{data.reader}, annotation {data.version}: {len(data.clips)} clips of "
+            f"{len(data.subjects)} subjects ({counts}), digest {prepared.digest[:16]}"
+        )
+        told = [*(f"left out: {fault}" for fault in odd), *prepared.filled.notes]
+        for sentence in told[:SHOWN]:
+            self.says(sentence)
+        if len(told) > SHOWN:
+            self.says(f"{len(told) - SHOWN} more such notes are in search.yaml")
 
     def news(self, news: News) -> None:
         """One trial began, went on, or ended."""
@@ -79,7 +103,7 @@ class Screen(Watcher):
             self.says(f"{line(news, self.objective, len(self.book.protocol.folds))}{best}")
 
     def says(self, sentence: str) -> None:
-        self.console.print(sentence, highlight=False, soft_wrap=True)
+        self.console.print(sentence, highlight=False, soft_wrap=True, markup=False)
 
     def close(self) -> None:
         """Leaves the last picture on the terminal."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from importlib import metadata
 from typing import Any
@@ -16,13 +16,14 @@ import numpy as np
 
 import mer_search
 from mer_search import space_file
-from mer_search.config import NUMERICS_VERSION
+from mer_search.config import NUMERICS_VERSION, Backbone, Features
 from mer_search.datasets import DataSet, read
 from mer_search.errors import InputError, SearchDiffers
 from mer_search.experiment import Experiment
 from mer_search.features import plan
 from mer_search.features.cache import Cache
 from mer_search.features.extract import fill
+from mer_search.features.keyframes import basis
 from mer_search.features.records import FillReport
 from mer_search.loso.folds import make_folds
 from mer_search.loso.ledger import Ledger
@@ -40,12 +41,14 @@ class Prepared:
         dataset: usable clips only.
         protocol: clips, classes, folds.
         filled: what extraction did now.
+        digest: of the data, with the clips that could not be used.
         continued: the search existed before.
     """
 
     dataset: DataSet
     protocol: Protocol
     filled: FillReport
+    digest: str
     continued: bool
 
 
@@ -73,11 +76,11 @@ def prepare(
     if ledger.exists():
         protocol = read_protocol(ledger)
         _check_clips(ledger, protocol, dataset)
-        return Prepared(dataset, protocol, filled, continued=True)
+        return Prepared(dataset, protocol, filled, digest, continued=True)
     protocol = _protocol(experiment, dataset)
     record = {"data": digest, **_record(experiment, dataset, filled)}
     ledger.create({**experiment.as_file(), "record": record}, protocol.to_json())
-    return Prepared(dataset, protocol, filled, continued=False)
+    return Prepared(dataset, protocol, filled, digest, continued=False)
 
 
 def extract(
@@ -177,9 +180,24 @@ def _check_clips(ledger: Ledger, protocol: Protocol, dataset: DataSet) -> None:
         )
 
 
+def random_weights(backbones: Iterable[Backbone]) -> list[str]:
+    """Face networks whose weights were drawn: what is built on them says nothing of faces."""
+    drawn = {b.name for b in backbones if b.weights == "random" and b.name != "patches"}
+    return sorted(drawn)
+
+
+def keyframe_bases(dataset: DataSet, settings: Iterable[Features]) -> dict[str, str]:
+    """Keyframe method -> whether it rests on annotations ("annotated") or not ("spotted")."""
+    known = any(clip.onset is not None for clip in dataset.clips)
+    methods = sorted({setting.keyframes.method for setting in settings})
+    return {m: basis(m, boundaries=dataset.boundaries, onset_known=known) for m in methods}
+
+
 def _record(experiment: Experiment, dataset: DataSet, filled: FillReport) -> dict[str, Any]:
     """What is written beside the settings when a search is created."""
-    backbones = {setting.backbone for setting in experiment.feature_settings()}
+    settings = experiment.feature_settings()
+    # Pretrained last: where a search has both, it is their file that has to be found again.
+    backbones = sorted({setting.backbone for setting in settings}, key=lambda b: b.weights)[::-1]
     return {
         "reader": dataset.reader,
         "annotation": dataset.version,
@@ -191,6 +209,8 @@ def _record(experiment: Experiment, dataset: DataSet, filled: FillReport) -> dic
         "skipped": list(dataset.faults),
         "notes": list(filled.notes),
         "weights": {each.name: plan.identity(each) for each in backbones},
+        "random_weights": random_weights(backbones),
+        "keyframes": keyframe_bases(dataset, settings),
         "numerics": NUMERICS_VERSION,
         "versions": {
             "mer-search": mer_search.__version__,

@@ -136,6 +136,7 @@ class Mirror:
         metrics += [Metric(name, value, at, done) for name, value in final.items()]
         params = [Param(path, str(value)) for path, value in record.params.items()]
         tags = {"mer.state": state, "mer.reason": record.reason, "mer.shown": shown}
+        tags |= pages.weights_tag(self.file, record.params)
         status = STATUS.get(state, "KILLED")
         self._end(run, status, at)
         self._write(run, metrics, params, tags)
@@ -160,6 +161,7 @@ class Mirror:
         if "mer.shown" not in parent.data.tags:
             self.client.log_dict(parent.info.run_id, self.file, "search.yaml")
             tags["mer.shown"] = "search.yaml"
+        tags |= pages.weights_tag(self.file, {})
         params = [] if parent.data.params else pages.parameters(self.file, self.protocol)
         status = "FINISHED" if over else "RUNNING" if running else "KILLED"
         self._end(parent, status, at)

@@ -39,8 +39,18 @@ def parameters(file: Mapping[str, Any], protocol: Protocol) -> list[Param]:
         "racing": file["search"]["racing"]["rule"],
         "reader": file["data"]["reader"],
         "data_digest": str(record.get("data", ""))[:16],
+        "keyframes": ", ".join(f"{k} {v}" for k, v in record.get("keyframes", {}).items()),
     }
     return [Param(key, str(value)) for key, value in told.items()]
+
+
+def weights_tag(file: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, str]:
+    """`mer.weights: random` where the face network of these parameters is not a trained one."""
+    fixed = file["features"]["backbone"]
+    name, weights = (
+        params.get(f"features.backbone.{leaf}", fixed[leaf]) for leaf in ("name", "weights")
+    )
+    return {"mer.weights": "random"} if weights == "random" and name != "patches" else {}
 
 
 def note(

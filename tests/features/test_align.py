@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mer_search.features import align
-from mer_search.features.align import TEMPLATE, locate, outside, similarity, warp
+from mer_search.features.align import TEMPLATE, Placement, locate, outside, place, similarity, warp
 
 
 @given(
@@ -73,6 +73,25 @@ def test_pictures_without_a_face() -> None:
     assert [placement.matrix for placement in locate(images)] == [None, None]
 
 
+def test_a_face_that_is_gone_on_the_last_frame_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_face, without = np.ones((4, 4, 3), np.uint8), np.zeros((4, 4, 3), np.uint8)
+    searched: list[int] = []
+
+    def locate(images: list[np.ndarray], *, device: str) -> list[Placement]:
+        searched.append(len(images))
+        return [Placement(np.eye(2, 3) if image.any() else None, ("told",)) for image in images]
+
+    monkeypatch.setattr(align, "locate", locate)
+    found = place(
+        [(with_face, without), (with_face, with_face.copy()), (without, without),
+         (with_face, with_face)]
+    )  # fmt: skip
+    assert [placement.matrix is None for placement in found] == [False, False, True, False]
+    assert [len(placement.notes) for placement in found] == [2, 1, 1, 1]
+    assert found[0].notes[1].startswith("no face was found on the last frame: it left the picture")
+    assert searched == [4, 2], "one picture is not searched twice"
+
+
 @pytest.fixture(scope="module")
 def portrait() -> np.ndarray:
     from skimage import data
@@ -103,6 +122,15 @@ def test_several_faces_and_faces_at_the_border_are_told(portrait: np.ndarray) ->
     assert "2 faces on the onset frame" in locate([both])[0].notes[0]
     cropped = np.ascontiguousarray(portrait[40:300, 185:400])
     assert "lies beyond the image's border" in " ".join(locate([cropped])[0].notes)
+
+
+@pytest.mark.slow
+def test_a_real_face_that_disappears_or_comes_late(portrait: np.ndarray) -> None:
+    black = np.zeros_like(portrait)
+    stays, goes, comes = place([(portrait, portrait.copy()), (portrait, black), (black, portrait)])
+    assert (stays.notes, comes.matrix) == ((), None)
+    np.testing.assert_array_equal(goes.matrix, stays.matrix)
+    assert "no face was found on the last frame" in goes.notes[0]
 
 
 @pytest.mark.slow

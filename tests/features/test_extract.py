@@ -15,7 +15,7 @@ import pytest
 from mer_search.config import Features
 from mer_search.datasets.clips import Clip, DataSet
 from mer_search.errors import DamagedRecord, InputError, WeightsMissing
-from mer_search.features import align, placing, plan
+from mer_search.features import align, extract, plan
 from mer_search.features.align import Placement
 from mer_search.features.cache import Cache
 from mer_search.features.extract import embed_frames, feature_set, fill
@@ -228,7 +228,7 @@ def invented_faces(monkeypatch: pytest.MonkeyPatch, found: dict[int, Placement])
         shown.extend(image.shape[0] for image in images)
         return [found[image.shape[0]] for image in images]
 
-    monkeypatch.setattr(placing, "locate", locate)
+    monkeypatch.setattr(align, "locate", locate)
     return shown
 
 
@@ -249,7 +249,7 @@ def test_faces_are_searched_once_per_clip_on_the_onset_frame(
     features = features.model_copy(update={"align": align_settings("mtcnn")})
     for embedded in (4, 0):
         report = fill(mixed, [features], cache=cache)
-        assert shown == [48, 40, 56]
+        assert shown == [48, 40, 56, 48, 56], "onset frames, then the last ones of those found"
         assert report.frames_embedded == embedded
         assert report.faulty == (clips[1].key,)
         assert "no face was found on the onset frame" in report.faults[0]
@@ -258,7 +258,7 @@ def test_faces_are_searched_once_per_clip_on_the_onset_frame(
         update={"keyframes": features.keyframes.model_copy(update={"method": "flow"})}
     )
     fill(mixed, [with_flow], cache=cache)
-    assert shown == [48, 40, 56], "more evidence needs no new search"
+    assert len(shown) == 5, "more evidence needs no new search"
 
 
 def align_settings(method: str) -> Any:
@@ -347,6 +347,22 @@ def test_a_video_without_a_face() -> None:
         embed_frames([np.zeros((64, 64, 3), np.uint8)], features)
     with pytest.raises(InputError, match="takes 8-bit colour images, found float32"):
         embed_frames([np.zeros((64, 64, 3), np.float32)], features)
+
+
+def test_a_video_whose_face_comes_late_says_where_to_cut(
+    dataset: DataSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def locate(images: list[np.ndarray], *, device: str) -> list[Placement]:
+        return [Placement(np.eye(2, 3) if image.any() else None) for image in images]
+
+    monkeypatch.setattr(align, "locate", locate)
+    monkeypatch.setattr(extract, "locate", locate)
+    features = settings(**RANDOM).model_copy(update={"align": align_settings("mtcnn")})
+    frames = [np.full((40, 40, 3), step >= 9, np.uint8) for step in range(20)]
+    with pytest.raises(InputError, match=r"on frame 0 of 20, .*; frame 10 shows one: cut the clip"):
+        embed_frames(frames, features)
+    with pytest.raises(InputError, match=r"on frame 0 of 9, .*; begin where the whole face is"):
+        embed_frames(frames[:9], features)
 
 
 def test_an_apex_that_is_not_given_is_spotted_and_said_so(dataset: DataSet) -> None:

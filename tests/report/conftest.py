@@ -14,14 +14,25 @@ Make = Callable[..., Ledger]
 
 
 @pytest.fixture
-def of_other_data(invented_search: Make) -> Make:
+def with_record(invented_search: Make) -> Make:
+    """A search whose record differs from `invented_search`'s as told."""
+
+    def make(name: str, **record: Any) -> Ledger:
+        ledger = invented_search(name)
+        file = ledger.search()
+        ledger.create({**file, "record": {**file["record"], **record}}, ledger.folds())
+        return ledger
+
+    return make
+
+
+@pytest.fixture
+def of_other_data(with_record: Make) -> Make:
     """A search whose record or folds differ from `invented_search`'s as told."""
 
     def make(name: str, *, data: str = "1" * 64, **folds: Any) -> Ledger:
-        ledger = invented_search(name)
-        file = ledger.search()
-        ledger.create({**file, "record": {**file["record"], "data": data}},
-                      {**ledger.folds(), **folds})  # fmt: skip
+        ledger = with_record(name, data=data)
+        ledger.create(ledger.search(), {**ledger.folds(), **folds})
         return ledger
 
     return make

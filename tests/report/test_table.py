@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -116,3 +118,20 @@ def test_short_names_tell_paths_apart(paths: list[str], short: list[str]) -> Non
 )
 def test_numbers_are_printed_as_the_field_does(value: float | None, text: str) -> None:
     assert words.number(value) == text
+
+
+@pytest.mark.parametrize(
+    ("record", "told"),
+    [
+        ({"random_weights": ["vgg-face"]}, r"weights of vgg-face are random: .* say nothing of"),
+        ({"boundaries": "annotated"}, "Scores hold for clips cut at annotated onset and offset"),
+        (
+            {"boundaries": "spotted", "keyframes": {"apex": "annotated", "tim": "spotted"}},
+            "Key frames by apex read annotations, which a new video does not have",
+        ),
+    ],
+)
+def test_what_limits_the_numbers(with_record: Make, record: dict[str, Any], told: str) -> None:
+    limits = " ".join(words.caveats(compare([with_record("limited", **record)]).searches[0]))
+    assert re.search(told, limits), limits
+    assert not re.search(told, " ".join(words.caveats(compare([with_record("free")]).searches[0])))

@@ -1,15 +1,31 @@
 """A name means one search: what differs is listed, what may change may change."""
 
+import io
 from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
+from rich.console import Console
 
 from mer_search import space_file
+from mer_search.config import Backbone, Features
+from mer_search.datasets import Clip, DataSet
 from mer_search.errors import InputError, SearchDiffers
 from mer_search.experiment import Experiment
+from mer_search.features.cache import Cache
 from mer_search.loso.ledger import Ledger
-from mer_search.search.prepare import check_same, stored
+from mer_search.search.book import Book
+from mer_search.search.live import Screen
+from mer_search.search.prepare import (
+    check_same,
+    keyframe_bases,
+    prepare,
+    random_weights,
+    stored,
+)
 
 DIGEST = "0" * 64
 Search = Callable[..., Ledger]
@@ -72,3 +88,49 @@ def test_every_feature_setting_is_extracted_once(changed: Changed) -> None:
         ("all", 8, "none"),
         ("all", 8, "onset"),
     }
+
+
+def test_what_was_read_is_recorded_and_shown(tiny_space: Path, tmp_path: Path) -> None:
+    ledger = Ledger(str(tmp_path / "store"), "tiny")
+    prepared = prepare(space_file.read(tiny_space), ledger, cache=Cache(tmp_path / "cache"))
+    record = ledger.search()["record"]
+    assert (record["reader"], record["annotation"], record["clips"], record["subjects"]) == (
+        "manifest", "1", 24, 6,
+    )  # fmt: skip
+    assert record["counts"] == {"calm": 12, "moved": 12}
+    assert record["data"] == prepared.digest == prepared.dataset.digest
+    assert record["keyframes"] == {"all": "annotated"}
+    assert (record["weights"], record["random_weights"]) == ({"patches": "none"}, [])
+    text = io.StringIO()
+    notes = tuple(f"toy/s0/c{i}: 2 faces on [the] onset frame" for i in range(13))
+    odd = replace(prepared, filled=replace(prepared.filled, notes=notes))
+    book = cast(Book, SimpleNamespace(experiment=space_file.read(tiny_space), todo=5))
+    Screen(Console(file=text, width=200)).begins(odd, book, 2)
+    shown = text.getvalue()
+    assert (
+        "manifest, annotation 1: 24 clips of 6 subjects (calm 12, moved 12), "
+        f"digest {prepared.digest[:16]}\n" in shown
+    )
+    assert "toy/s0/c11: 2 faces on [the] onset frame\n1 more such notes are in search.y" in shown
+
+
+def test_drawn_weights_are_named() -> None:
+    random = [Backbone(name=name, weights="random") for name in ("vgg-face", "patches")]
+    assert random_weights([*random, Backbone()]) == ["vgg-face"]
+
+
+@pytest.mark.parametrize(
+    ("boundaries", "onset", "expected"),
+    [
+        ("annotated", None, {"apex": "annotated", "ssim": "annotated", "tim": "annotated"}),
+        ("spotted", 0, {"apex": "annotated", "ssim": "annotated", "tim": "spotted"}),
+        ("spotted", None, {"apex": "annotated", "ssim": "spotted", "tim": "spotted"}),
+    ],
+)
+def test_annotated_or_spotted(boundaries: str, onset: int | None, expected: dict[str, str]) -> None:
+    clip = Clip("d", "s", "c", "a", onset, None, None, ())
+    dataset = DataSet("d", "1", ("a",), (clip,), boundaries=boundaries)
+    settings = [
+        Features.model_validate({"keyframes": {"method": method}}) for method in sorted(expected)
+    ]
+    assert keyframe_bases(dataset, settings) == expected

@@ -17,6 +17,7 @@ from mer_search.loso.ledger import Ledger
 from mer_search.loso.result import read_results
 from mer_search.tracking.background import InBackground
 from mer_search.tracking.mirror import Mirror, mirror
+from mer_search.tracking.pages import weights_tag
 from mer_search.tracking.place import TrackingAway, uri_of
 
 pytestmark = pytest.mark.slow  # MLflow lays out a new database for each
@@ -77,6 +78,25 @@ def test_a_search_is_a_parent_with_a_child_per_trial(invented_search: Search) ->
         "best",
         "search.yaml",
     }
+
+
+def test_runs_on_random_weights_are_tagged(invented_search: Search) -> None:
+    backbone = {"name": "vgg-face", "weights": "random"}
+    for name, weights in (("drawn", backbone), ("trained", {"name": "vgg-face"})):
+        ledger = invented_search(name, features={"backbone": weights})
+        uri = uri_of(ledger, None)
+        Mirror(ledger, uri).sync()
+    tags = {name: run.data.tags.get("mer.weights") for name, run in runs_of(uri).items()}
+    assert tags["drawn"] == tags["drawn0"] == tags["drawn3"] == "random"
+    assert {tags["trained"], tags["trained3"]} == {None}
+
+
+def test_a_search_over_both_kinds_of_weights_tags_the_drawn_ones() -> None:
+    backbone = {"name": "vgg-face", "weights": {"choice": ["pretrained", "random"]}}
+    file, path = {"features": {"backbone": backbone}}, "features.backbone.weights"
+    assert weights_tag(file, {}) == {}
+    assert weights_tag(file, {path: "random"}) == {"mer.weights": "random"}
+    assert weights_tag(file, {path: "random", "features.backbone.name": "patches"}) == {}
 
 
 def test_writing_again_changes_nothing(invented_search: Search) -> None:
