@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shlex
 import signal
 import socket
 import subprocess
@@ -12,7 +13,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,6 +80,41 @@ def head(
                 end(process)
 
 
+@contextmanager
+def node(
+    running: Head,
+    *options: str,
+    cpus: int = 1,
+    environment: Mapping[str, str] | None = None,
+    hidden: tuple[Path, ...] = (),
+) -> Iterator[subprocess.Popen[bytes]]:
+    """`ray start --address` as one more node; it sees empty folders in place of the hidden ones."""
+    known = {**running.environment, **(environment or {})}
+    start = [RAY, "start", f"--address={running.gcs}", "--block", "--node-ip-address=127.0.0.1",
+             f"--num-cpus={cpus}", "--object-store-memory=100000000", *options]  # fmt: skip
+    if hidden:
+        mounts = " && ".join(f"mount -t tmpfs none {shlex.quote(str(each))}" for each in hidden)
+        start = ["unshare", "-m", "sh", "-c", f'{mounts} && exec "$@"', "sh", *start]
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(
+            start, env=known, stdout=log, stderr=log, start_new_session=True, cwd="/"
+        )
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                end(process)
+
+
+def can_hide() -> bool:
+    """Whether this user may give a process a view of the files of its own."""
+    probe = ["unshare", "-m", "mount", "-t", "tmpfs", "none", "/mnt"]
+    try:
+        return subprocess.run(probe, capture_output=True, check=False).returncode == 0
+    except OSError:
+        return False
+
+
 def end(process: subprocess.Popen[bytes]) -> None:
     """Ends a `ray start --block` and what it started: its own descendants, by id."""
     family = descendants(process.pid)
@@ -88,11 +124,19 @@ def end(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+    _kill(family)
+
+
+def vanish(process: subprocess.Popen[bytes]) -> None:
+    """A node whose power is cut."""
+    _kill([*descendants(process.pid), process.pid])
+    process.wait()
+
+
+def _kill(family: list[int]) -> None:
     for pid in family:
-        try:
+        with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
 
 
 def descendants(root: int) -> list[int]:

@@ -38,7 +38,7 @@ def client(running: Head, token: str | None = None) -> dict[str, str]:
 
 def command(running: Head, space: Path, store: Path, *more: str) -> list[str]:
     return [*COMMAND, "submit", str(space), "--address", running.jobs, "--store", str(store),
-            "--tracking", "none", *more]  # fmt: skip
+            "--tracking", "none", "--trials", "3", *more]  # fmt: skip
 
 
 @pytest.mark.ray
@@ -65,14 +65,14 @@ def test_a_job_is_followed_left_found_again_and_continued(
     assert "runs this search already" in again.stdout
     assert again.stdout.count("search tiny (new)") == 1
     assert "next: mer-search compare tiny" in again.stdout
-    assert [result.complete for result in read_results(ledger)] == [True] * 5
+    assert [result.complete for result in read_results(ledger)] == [True] * 3
     more = subprocess.run(
-        command(cluster, tiny_space, store, "--trials", "6"),
+        command(cluster, tiny_space, store, "--trials", "4"),
         env=client(cluster), capture_output=True, text=True, timeout=180,
     )  # fmt: skip
     assert more.returncode == 0, more.stdout + more.stderr
     assert "search tiny (continued)" in more.stdout
-    assert len(read_results(ledger)) == 6
+    assert len(read_results(ledger)) == 4
 
 
 @pytest.mark.ray
