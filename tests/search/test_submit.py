@@ -7,9 +7,12 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from ray_head import Head, head
@@ -104,6 +107,74 @@ def test_an_address_without_a_job_server_is_told() -> None:
         submit.connect("127.0.0.1:9")
     with pytest.raises(InputError, match=r"'ray://a:1' is no job server; write http://HOST:8265"):
         submit.connect("ray://a:1")
+
+
+def test_a_server_that_is_no_job_server_is_told() -> None:
+    class Elsewhere(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_error(404)
+
+        def log_message(self, *_: object) -> None: ...
+
+    with HTTPServer(("127.0.0.1", 0), Elsewhere) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            with pytest.raises(MerSearchError, match=r"is no job server that can be used: Version"):
+                submit.connect(f"127.0.0.1:{server.server_port}")
+        finally:
+            server.shutdown()
+
+
+class Server:
+    """A job server that breaks off `breaks` times and begins the log anew each time."""
+
+    def __init__(self, breaks: int, status: str = "SUCCEEDED", code: int | None = 0) -> None:
+        self.breaks, self.status, self.code = breaks, status, code
+
+    async def tail_job_logs(self, job: str) -> AsyncIterator[str]:
+        yield "one\n"
+        if self.breaks:
+            self.breaks -= 1
+            raise RuntimeError("WebSocket connection closed unexpectedly")
+        yield "two\n"
+
+    def get_job_info(self, job: str) -> SimpleNamespace:
+        return SimpleNamespace(
+            status=self.status, driver_exit_code=self.code, message="stopped by the user"
+        )
+
+
+def follow(server: object, shown: list[str]) -> int:
+    return submit.follow(submit.Job(server, "job-1", found=False), shown.append)  # type: ignore[arg-type]
+
+
+def test_a_log_is_shown_once_however_often_the_connection_breaks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(submit, "PAUSE", 0.0)
+    shown: list[str] = []
+    assert follow(Server(breaks=3), shown) == 0
+    assert shown == ["one\n", "two\n"]
+    assert follow(Server(breaks=0, status="FAILED", code=2), shown) == 2
+
+
+def test_a_job_that_was_stopped_is_told_with_what_to_do() -> None:
+    stopped = Server(breaks=0, status="STOPPED", code=None)
+    with pytest.raises(MerSearchError, match="job-1 ended as STOPPED: stopped by the user; submit"):
+        follow(stopped, [])
+
+
+def test_a_job_server_that_stays_away_is_told_and_the_job_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Away(Server):
+        async def tail_job_logs(self, job: str) -> AsyncIterator[str]:
+            raise ConnectionRefusedError("refused")
+            yield ""
+
+    monkeypatch.setattr(submit, "PAUSE", 0.0)
+    with pytest.raises(MerSearchError, match=r"stays away .refused.; job job-1 may go on without"):
+        follow(Away(breaks=0), [])
 
 
 def test_places_that_only_this_folder_knows_are_refused_together(tiny_space: Path) -> None:
