@@ -20,7 +20,7 @@ from mer_search.loso.ledger import Ledger
 from mer_search.search import courier
 from mer_search.search.book import Book, News
 from mer_search.search.hold import hold
-from mer_search.search.nodes import coming, nodes, room, short
+from mer_search.search.nodes import coming, nodes, reach, room, short
 from mer_search.search.preflight import check
 from mer_search.search.prepare import Prepared, Progress, prepare
 
@@ -180,6 +180,8 @@ def _tune(
 @contextmanager
 def _ray(address: str | None) -> Iterator[None]:
     """A Ray cluster: the one at the address, or one of this process."""
+    if address:
+        reach(address)
     for name, value in RAY.items():
         os.environ.setdefault(name, value)
     import ray

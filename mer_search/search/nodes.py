@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from mer_search.errors import InputError, MerSearchError
 
 PATIENCE = 120.0
 """Seconds a node may take to answer; its first Python process has to start in them."""
@@ -20,6 +23,30 @@ class Node:
     id: str
     name: str
     resources: dict[str, float]
+
+
+def reach(address: str) -> None:
+    """Knocks before Ray does, which goes on knocking for minutes.
+
+    Raises:
+        InputError: an address of another kind.
+        MerSearchError: nobody listens there.
+    """
+    host, _, port = address.rpartition(":")
+    if address in ("auto", "local"):
+        return
+    if "/" in address or not host or not port.isdigit():
+        raise InputError(
+            "--address",
+            f"{address!r} is no Ray cluster; write auto or HOST:PORT (as a rule port 6379), or "
+            "send the search to a job server with `mer-search submit`",
+        )
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except OSError as fault:
+        raise MerSearchError(
+            f"no Ray cluster answers at {address} ({fault}); start one, or mend --address"
+        ) from fault
 
 
 def nodes() -> list[Node]:

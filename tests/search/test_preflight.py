@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
 import torch
 
+from mer_search.errors import InputError, MerSearchError
 from mer_search.features.cache import Cache
 from mer_search.search.courier import cache_here
-from mer_search.search.nodes import Node, fits, room
+from mer_search.search.nodes import Node, fits, reach, room
 from mer_search.search.preflight import Answer, examine, faults_of, resource_fault, versions
 from mer_search.search.worker import device_of
 
@@ -60,6 +62,20 @@ def test_a_trial_that_fits_nowhere_is_told_with_what_every_node_has() -> None:
 def test_trials_that_fit_are_counted_node_by_node(needs: dict[str, float], trials: int) -> None:
     assert room(needs, NODES) == trials
     assert any(fits(needs, node.resources) for node in NODES) == bool(trials)
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:8265", "head", "head:", "ray://head:1"])
+def test_an_address_of_another_kind_is_refused(address: str) -> None:
+    with pytest.raises(InputError, match="is no Ray cluster; write auto or HOST:PORT"):
+        reach(address)
+
+
+def test_an_address_where_nobody_listens_is_told_at_once() -> None:
+    with pytest.raises(MerSearchError, match=r"no Ray cluster answers at 127\.0\.0\.1:9 "):
+        reach("127.0.0.1:9")
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        reach(f"127.0.0.1:{listening.getsockname()[1]}")
+    reach("auto")
 
 
 def test_a_store_of_the_same_name_that_is_another_one_is_noticed(
