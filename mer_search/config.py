@@ -157,7 +157,8 @@ class Data(Settings):
 
 
 class Evaluation(Settings):
-    folds: Annotated[str, Field(pattern=r"^(loso|group-([2-9]|[1-9]\d+))$")] = "loso"
+    # lodo: one data set out at a time
+    folds: Annotated[str, Field(pattern=r"^(loso|lodo|group-([2-9]|[1-9]\d+))$")] = "loso"
     objective: Literal["uf1", "uar", "accuracy"] = "uf1"
 
 
