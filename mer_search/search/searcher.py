@@ -99,6 +99,8 @@ def hear(book: Book, number: int, result: dict[str, Any]) -> bool:
     if "broken" in result:
         book.breaks(number, measured, float(result["excess"]), str(result["broken"]))
         return False
+    for note in result.get("notes", ()):
+        book.note(number, str(note))
     if "failed" in result:
         book.end(number, "FAILED", str(result["failed"]))
         return False
