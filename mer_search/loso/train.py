@@ -147,6 +147,12 @@ class Training:
         return paid
 
 
+def parameters(model: config.Model, shape: tuple[int, int, int, int], classes: int) -> int:
+    """Trained numbers of one fold's model on features of shape [N,K,R,D]."""
+    shapes = Architecture(**arguments(model, shape, classes)).shapes()
+    return sum(math.prod(each) for each in shapes.values())
+
+
 def widest_bank(
     free: int,
     shape: tuple[int, int, int, int],
