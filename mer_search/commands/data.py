@@ -200,12 +200,22 @@ def clean(
 
     Example: mer-search clean --store ./mer-runs
     """
+    from mer_search.errors import InputError
     from mer_search.features.cache import Cache
     from mer_search.loso.ledger import Ledger, searches
     from mer_search.search.prepare import cache_keys
 
     keep: set[str] = set()
+    unknown = []
     for name in [] if everything else searches(store):
-        keep |= cache_keys(Ledger(store, name))
+        try:
+            keep |= cache_keys(Ledger(store, name))
+        except InputError as fault:
+            unknown.append(
+                f"what search {name} needs cannot be told ({fault}); bring its data or weights "
+                "back, delete the search, or remove everything with --all"
+            )
+    if unknown:
+        raise InputError(store, unknown)
     count, size = Cache.default().clean(keep)
     console().print(f"{count} entries removed, {size / 1e6:.1f} MB; {len(keep)} kept as needed")

@@ -14,6 +14,7 @@ from xml.etree.ElementTree import Element
 import plotly.graph_objects as go
 
 from mer_search.datasets import Clip, DataSet
+from mer_search.errors import InputError
 from mer_search.report.elements import element, table
 from mer_search.report.page import offline
 from mer_search.report.plots import escape
@@ -28,8 +29,17 @@ STRIP, HIGHEST = 4, 1600
 
 
 def write(found: DataSet, file: Path) -> None:
-    """Writes the page; about 5 MB, most of it Plotly."""
-    file.write_text(render(found), encoding="utf-8")
+    """Writes the page; about 5 MB, most of it Plotly.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    try:
+        file.write_text(render(found), encoding="utf-8")
+    except OSError as problem:
+        raise InputError(
+            file, f"cannot be written ({problem.strerror}); name a file in a folder that exists"
+        ) from problem
 
 
 def render(found: DataSet) -> str:

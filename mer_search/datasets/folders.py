@@ -72,7 +72,7 @@ def find(
         if match is None:
             continue
         first = found.setdefault(place(match), folder)
-        if first != folder and holds_frames(folder):
+        if first != folder and holds_frames(folder) and not os.path.samefile(first, folder):
             if holds_frames(first):
                 twice.append((first, folder))
             else:  # X/X: the outer one holds nothing but the inner

@@ -193,4 +193,7 @@ def disagreements(path: Path, part: Part, found: folders.Folders) -> Iterator[st
             continue
         said, code = tidy(cells["emotion"]), name.split("_")[1]
         if said in EMOTIONS and said != CODES.get(code):
-            yield f"{where} ({subject}/{name}): says {said}, the clip's name {CODES.get(code)}"
+            yield (
+                f"{where} ({subject}/{name}): says {said}, the clip's name {CODES.get(code)}; "
+                "mend one of them"
+            )

@@ -8,8 +8,9 @@ from __future__ import annotations
 import re
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -52,6 +53,15 @@ class Form:
     columns: Mapping[str, Column]
     prefix: str
     sheet: str = ""
+
+    @cached_property
+    def known(self) -> dict[str, str]:
+        """Squeezed spelling -> our field."""
+        return {
+            squeeze(name): field
+            for field, column in self.columns.items()
+            for name in (column.name, *column.synonyms)
+        }
 
 
 @dataclass(frozen=True)
@@ -203,13 +213,7 @@ def check_columns(path: Path, cells: Sequence[str], form: Form) -> None:
 
 def field_of(cell: str, form: Form) -> str | None:
     """Our name for a column, whatever its case, blanks and signs; None for a strange one."""
-    wanted = squeeze(cell)
-    return next((field for field, name in spellings(form) if name == wanted), None)
-
-
-def spellings(form: Form) -> Iterator[tuple[str, str]]:
-    for field, column in form.columns.items():
-        yield from ((field, squeeze(name)) for name in (column.name, *column.synonyms))
+    return form.known.get(squeeze(cell))
 
 
 def squeeze(name: str) -> str:

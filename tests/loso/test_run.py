@@ -1,5 +1,7 @@
 """A trial's blocks cover every clip once, by folds that never saw it."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -129,3 +131,14 @@ def test_another_fault_of_torch_is_no_lack_of_memory(
     folds = make_folds(features.subject, features.label)
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
         run_block(features, folds, 0, trial=TRIAL, width=2)
+
+
+def test_memory_that_files_occupy_counts_as_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = tmp_path / "meminfo"
+    told.write_text("MemTotal:  24000000 kB\nMemFree:  90000 kB\nMemAvailable:  8000000 kB\n")
+    monkeypatch.setattr(run, "MEMINFO", told)
+    assert run.free_bytes("cpu") == 8_000_000 * 1024
+    monkeypatch.setattr(run, "MEMINFO", tmp_path / "nowhere")
+    assert run.free_bytes("cpu") > 0
