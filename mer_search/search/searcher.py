@@ -92,6 +92,8 @@ class BlockScheduler(FIFOScheduler):
 
 def hear(book: Book, number: int, result: dict[str, Any]) -> bool:
     """Passes what a worker reported to the book. Returns whether the trial shall go on."""
+    for note in result.get("notes", ()):
+        book.note(number, str(note))
     if "store" in result:  # the trial is whole, the disk is not
         book.give_up(str(result["store"]))
         return False
@@ -99,8 +101,6 @@ def hear(book: Book, number: int, result: dict[str, Any]) -> bool:
     if "broken" in result:
         book.breaks(number, measured, float(result["excess"]), str(result["broken"]))
         return False
-    for note in result.get("notes", ()):
-        book.note(number, str(note))
     if "failed" in result:
         book.end(number, "FAILED", str(result["failed"]))
         return False

@@ -29,6 +29,74 @@ echo "$@" >> "$STUB/scontrol.log"
 [[ $1 == show ]] && printf 'here-1\\nhere-2\\n'
 exit 0
 """
+# A head that only listens, and a driver that ends when it is asked to.
+STAND_IN_RAY = """#!/bin/bash
+echo "token of ${#RAY_AUTH_TOKEN}, mode $RAY_AUTH_MODE: $@" >> "$STUB/ray.log"
+for word; do [[ $word == --port=* ]] && exec "$REAL" -c '
+import socket, sys, time
+listening = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+time.sleep(600)' "${word#--port=}"; done
+exec sleep 600
+"""
+STAND_IN_DRIVER = """#!/bin/bash
+[[ "$1 $2" != "-m mer_search" ]] && exec "$REAL" "$@"
+echo "driver of $@"
+trap 'echo ending; sleep 0.3; echo ended; exit 130' TERM
+touch "$STUB/begun"
+[[ -n $CODE ]] && exit "$CODE"
+while true; do sleep 0.1; done
+"""
+
+
+@pytest.fixture
+def stand_ins(slurm: dict[str, str]) -> dict[str, str]:
+    """Neither Ray nor a search: only what the script itself does."""
+    for name, text in (("ray", STAND_IN_RAY), ("python", STAND_IN_DRIVER)):
+        (Path(slurm["STUB"]) / name).write_text(text)
+        (Path(slurm["STUB"]) / name).chmod(stat.S_IRWXU)
+    return {**slurm, "REAL": sys.executable, "CODE": "", "SPACE": "tiny"}
+
+
+@pytest.mark.slow
+def test_the_script_waits_for_the_driver_requeues_and_leaves_nothing_running(
+    stand_ins: dict[str, str], tmp_path: Path
+) -> None:
+    stub = Path(stand_ins["STUB"])
+    with subprocess.Popen(
+        ["bash", str(SCRIPT), "--trials", "3"],
+        env=stand_ins, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    ) as job:  # fmt: skip
+        until = time.monotonic() + 60
+        while not (stub / "begun").exists():
+            assert job.poll() is None, job.communicate()
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        job.send_signal(signal.SIGUSR1)
+        told, _ = job.communicate(timeout=60)
+    assert job.returncode == 0
+    assert told.splitlines()[1:] == [
+        "ending", "ended", "the time limit is near: the search goes on in the requeued job"
+    ]  # fmt: skip
+    assert "launch tiny --address 127.0.0.1:" in told
+    assert told.splitlines()[0].endswith(f"--store {stand_ins['STORE']} --tracking none --trials 3")
+    assert f"requeue {stand_ins['SLURM_JOB_ID']}" in (stub / "scontrol.log").read_text()
+    started = (stub / "ray.log").read_text().splitlines()
+    assert len(started) == 2
+    assert all(line.startswith("token of 64, mode token: start ") for line in started)
+    assert not list(Path("/tmp").glob(f"mer-ray-{stand_ins['SLURM_JOB_ID']}-*"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("code", ["2", "0"])
+def test_the_script_ends_as_the_driver_does(
+    stand_ins: dict[str, str], tmp_path: Path, code: str
+) -> None:
+    done = subprocess.run(
+        ["bash", str(SCRIPT)], env={**stand_ins, "CODE": code}, cwd=tmp_path, timeout=60,
+        capture_output=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == int(code)
+    assert "requeue" not in (Path(stand_ins["STUB"]) / "scontrol.log").read_text()
 
 
 @pytest.fixture
