@@ -1,9 +1,9 @@
 """Resident memory of one process that runs a trial over many cached frames.
 
-    python benchmarks/trial_memory.py [--frames 69] [--clips 246] [--keep FOLDER]
+    python benchmarks/trial_memory.py [--frames 69] [--clips 246] [--json]
 
 Writes the cache of an invented data set of CASME II's size (246 clips, 17,000 frames, VGG-Face
-pool5: 1.7 GB on disk, random values), then runs one block of folds of each trial below in a
+pool5: 1.7 GB on disk, random values), then runs all folds of each trial below, one epoch, in a
 process of its own and prints that process's peak. What the values are does not matter to memory.
 """
 
@@ -69,7 +69,7 @@ def write(folder: Path, *, clips: int, frames: int) -> DataSet:
 
 
 def run(dataset: DataSet, folder: Path, settings: dict[str, Any], told: Any) -> None:
-    """One block of folds, in a process of its own; sends what it took."""
+    """All folds, in a process of its own; sends what it took."""
     from mer_search.loso.folds import make_folds
     from mer_search.loso.run import regions_of, run_block
 
@@ -77,10 +77,12 @@ def run(dataset: DataSet, folder: Path, settings: dict[str, Any], told: Any) -> 
     regions = regions_of(trial.model)
     features = feature_set(dataset, trial.features, cache=Cache(folder / "cache"), regions=regions)
     assembled = time.perf_counter() - begun
-    run_block(features, make_folds(features.subject, features.label), 0, trial=trial)
+    folds = make_folds(features.subject, features.label)
+    for index in range(len(folds.blocks)):
+        run_block(features, folds, index, trial=trial)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     took = time.perf_counter() - begun - assembled
-    told.put({"peak": peak, "features": features.x.nbytes, "assembled": assembled, "block": took})
+    told.put({"peak": peak, "features": features.x.nbytes, "assembled": assembled, "folds": took})
 
 
 def measure(dataset: DataSet, folder: Path, settings: dict[str, Any]) -> dict[str, float]:
@@ -108,10 +110,10 @@ def main() -> None:
         print(json.dumps(found))
         return
     print(f"{chosen.clips * chosen.frames} frames of VGG-Face pool5 in the cache")
-    print(f"{'':42}{'peak GB':>8}{'features GB':>13}{'assembled s':>13}{'block s':>9}")
+    print(f"{'':42}{'peak GB':>8}{'features GB':>13}{'assembled s':>13}{'folds s':>9}")
     for name, row in found.items():
         print(f"{name:42}{row['peak'] / 1e9:8.2f}{row['features'] / 1e9:13.2f}"
-              f"{row['assembled']:13.1f}{row['block']:9.1f}")  # fmt: skip
+              f"{row['assembled']:13.1f}{row['folds']:9.1f}")  # fmt: skip
 
 
 if __name__ == "__main__":

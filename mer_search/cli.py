@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from mer_search import __version__
-from mer_search.commands import data, results, searches
+from mer_search.commands import clusters, data, results, searches
 from mer_search.errors import MerSearchError
 from mer_search.quickstart import quickstart
 
@@ -31,6 +31,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "extract": data.extract,
     "clean": data.clean,
     "launch": searches.launch,
+    "submit": clusters.submit,
     "list": searches.list_,
     "status": searches.status,
     "stop": searches.stop,

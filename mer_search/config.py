@@ -188,7 +188,7 @@ CONSTRAINT = r"^parameters *<= *[0-9.]+([eE]\+?[0-9]+)?$"
 
 
 class Racing(Settings):
-    rule: Literal["auto", "none", "predictive", "median", "asha", "wilcoxon"] = "auto"
+    rule: Literal["none", "predictive", "median", "asha", "wilcoxon"] = "none"
     stop_below: Annotated[float, Field(gt=0.0, lt=0.5)] = 0.1  # chance, or p value of wilcoxon
     blocks: Literal["auto"] | tuple[Positive, ...] = "auto"  # folds per block
 

@@ -25,12 +25,9 @@ def settled(
     domains: Mapping[str, Domain],
     faults: list[str],
 ) -> Search:
-    """The search with `auto` decided and `search.first` as dotted paths; adds to `faults`."""
-    rule = search.racing.rule
-    if rule == "auto":
-        rule = "none" if evaluation.beside else "predictive"
+    """The search with `search.first` as dotted paths; adds to `faults`."""
     if evaluation.beside:
-        faults.extend(_several(search, rule))
+        faults.extend(_several(search, search.racing.rule))
     if search.sampler == "grid":
         faults.extend(_grid(domains))
     first = []
@@ -38,8 +35,7 @@ def settled(
         chosen = dict(_flat(raw))
         faults.extend(f"search.first[{place}]: {told}" for told in _hand(chosen, fixed, domains))
         first.append({path: value for path, value in chosen.items() if path in domains})
-    racing = search.racing.model_copy(update={"rule": rule})
-    return search.model_copy(update={"racing": racing, "first": tuple(first)})
+    return search.model_copy(update={"first": tuple(first)})
 
 
 def _several(search: Search, rule: str) -> Iterator[str]:

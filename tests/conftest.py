@@ -65,7 +65,8 @@ def invented_space() -> dict[str, Any]:
 def invented_search(tmp_path: Path) -> Callable[..., Ledger]:
     """Writes a search with trials in every state; the better the higher their number."""
 
-    def make(name: str = "invented", *, states: tuple[Any, ...] = (), store: Path | None = None,
+    def make(name: str = "invented", *, states: tuple[Any, ...] = (),
+             store: Path | str | None = None,
              **space: Any) -> Ledger:  # fmt: skip
         experiment = space_file.from_dict({**INVENTED_SPACE, "name": name, **space})
         protocol = invented_protocol()

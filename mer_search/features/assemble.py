@@ -15,9 +15,17 @@ REGIONS = ("keep", "mean", "flatten")
 
 
 def feature_set(
-    dataset: DataSet, features: Features, *, cache: Cache, regions: Regions = "keep"
+    dataset: DataSet,
+    features: Features,
+    *,
+    cache: Cache,
+    regions: Regions = "keep",
+    weights_sha256: str | None = None,
 ) -> FeatureSet:
     """All clips' features from the cache.
+
+    Args:
+        weights_sha256: `plan.identity` of the backbone, where its weights are not on this machine.
 
     Raises:
         InputError: clips that are not in the cache, that differ in length under `all`, or that
@@ -29,7 +37,7 @@ def feature_set(
         raise InputError("regions", f"must be one of {', '.join(REGIONS)}, found {regions!r}")
     if features.keyframes.method == "all":
         _check_lengths(dataset)
-    sha256 = plan.identity(features.backbone)
+    sha256 = plan.identity(features.backbone) if weights_sha256 is None else weights_sha256
     x = _gather(dataset, features, sha256, cache, regions)
     return FeatureSet(
         x=x,

@@ -77,18 +77,43 @@ class Cache:
 
     def write(self, key: str, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Puts an entry in place of any older one, all at once."""
-        path = self.path(key)
-        path.parent.mkdir(parents=True, exist_ok=True)
         plain = {name: np.ascontiguousarray(value) for name, value in arrays.items()}
         content = save(plain)
         start = 8 + int.from_bytes(content[:8], "little")
         digest = hashlib.sha256(content[start:]).hexdigest()
+        self.put(key, save(plain, {"sha256": digest}))
+
+    def put(self, key: str, content: bytes) -> None:
+        """Puts the bytes of an entry, as another cache holds them, in place of any older one."""
+        path = self.path(key)
+        path.parent.mkdir(parents=True, exist_ok=True)
         written = path.with_name(f"{uuid4().hex}.part")
         try:
-            written.write_bytes(save(plain, {"sha256": digest}))
+            written.write_bytes(content)
             os.replace(written, path)
         finally:
             written.unlink(missing_ok=True)
+
+    def digest(self, key: str) -> str:
+        """What the entry promises to hold, or "" where there is none; reads its header only."""
+        try:
+            with safe_open(self.path(key), framework="numpy") as entry:
+                return str((entry.metadata() or {}).get("sha256", ""))
+        except (SafetensorError, json.JSONDecodeError, OSError):
+            return ""
+
+    def identity(self, *, create: bool = True) -> str:
+        """A name of this folder by which other machines recognise it; "" where it has none."""
+        place = self.root / "identity"
+        if create and not place.exists():
+            self.root.mkdir(parents=True, exist_ok=True)
+            with FileLock(self.root / "identity.lock"):
+                if not place.exists():
+                    place.write_text(uuid4().hex)
+        try:
+            return place.read_text()
+        except OSError:
+            return ""
 
     def lock(self, key: str) -> FileLock:
         """Held by whoever computes this entry."""

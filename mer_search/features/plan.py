@@ -55,11 +55,18 @@ def _digest(*content: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def keys(dataset: DataSet, settings: Iterable[Features]) -> set[str]:
-    """All cache keys that these settings use: what `Cache.clean` has to keep."""
+def keys(
+    dataset: DataSet, settings: Iterable[Features], *, weights_sha256: str | None = None
+) -> set[str]:
+    """All cache keys that these settings use: what `Cache.clean` has to keep.
+
+    Args:
+        weights_sha256: `identity` of the backbone, where its weights are not on this machine.
+    """
     found = set()
     for features in settings:
-        view, sha256 = view_of(features), identity(features.backbone)
+        view = view_of(features)
+        sha256 = identity(features.backbone) if weights_sha256 is None else weights_sha256
         for clip in dataset.clips:
             found.add(view_key(clip, view))
             found.add(rows_key(clip, view, features.backbone, sha256))

@@ -46,6 +46,7 @@ class TrialRecord:
         measured: what further objectives and constraints want, as `parameters`.
         reason: why the trial stopped or failed.
         started: seconds since the epoch.
+        notes: what a reader of the numbers should know, as a GPU that could not be used.
     """
 
     number: int
@@ -58,6 +59,7 @@ class TrialRecord:
     reason: str = ""
     started: float = 0.0
     seconds: float = 0.0
+    notes: tuple[str, ...] = ()
 
     def ended(
         self,
@@ -144,8 +146,10 @@ class Ledger:
         record = self._checked(name, json.loads)
         try:
             record.setdefault("measured", {})  # older than this field
+            record.setdefault("notes", ())  # absent in records that are older than the field
             known = {each.name: record[each.name] for each in fields(TrialRecord)}
-            trial = TrialRecord(**{**known, "values": tuple(map(float, known["values"]))})
+            values, notes = tuple(map(float, known["values"])), tuple(known["notes"])
+            trial = TrialRecord(**{**known, "values": values, "notes": notes})
         except (KeyError, TypeError, ValueError) as fault:
             raise DamagedRecord(f"{self.root}/{name}: a field is missing ({fault!r})") from fault
         if trial.state not in STATES or trial.number != number:

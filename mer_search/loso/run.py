@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -54,13 +55,15 @@ def run_block(
     trial: Trial,
     device: str = "cpu",
     width: int | None = None,
+    says: Callable[[str], None] = lambda sentence: None,
 ) -> FoldBlock:
     """Trains the folds of block `index` and predicts the clips they hold out.
 
     Args:
         features: assembled with `regions_of(trial.model)`.
         width: folds trained at once; None takes what half of the free memory carries. The
-            result does not depend on it.
+            result does not depend on it. Halved where memory runs out all the same.
+        says: hears of that.
 
     Raises:
         InputError: not even one fold fits in memory, or features that are not finite.
@@ -75,12 +78,15 @@ def run_block(
             free, shape, stop - start, model=trial.model, train=trial.train, classes=classes
         )
     parts: list[HeldOut] = []
-    for first in range(start, stop, width):
+    first = start
+    while first < stop:
         held_out = folds.held_out[first : min(first + width, stop)]
-        bank = train_bank(features.x, features.label, held_out, model=trial.model,
-                          train=trial.train, classes=classes, device=device)  # fmt: skip
-        part = predict(bank, features.x, held_out)
-        parts.append(replace(part, maps={**part.maps, **occluded(bank, features.x, part)}))
+        if (part := _trained(features, held_out, trial, device)) is None:
+            width = narrower(len(held_out), device)
+            says(f"memory ran out on {device}; went on with {width} folds at once")
+            continue
+        parts.append(part)
+        first += len(held_out)
     clips = np.concatenate([part.clip for part in parts])
     maps = {name: np.concatenate([part.maps[name] for part in parts]) for name in parts[0].maps}
     probs = np.concatenate([part.probs for part in parts])
@@ -97,6 +103,37 @@ def run_block(
         finished=time.time(),
         maps=maps,
     )
+
+
+def _trained(
+    features: FeatureSet, held_out: NDArray[np.bool_], trial: Trial, device: str
+) -> HeldOut | None:
+    """One bank of folds, trained and asked; None where memory ran out."""
+    try:
+        bank = train_bank(
+            features.x, features.label, held_out,
+            model=trial.model, train=trial.train, classes=len(features.classes), device=device,
+        )  # fmt: skip
+        part = predict(bank, features.x, held_out)
+        return replace(part, maps={**part.maps, **occluded(bank, features.x, part)})
+    except (MemoryError, RuntimeError) as fault:  # torch tells a full CPU as a plain RuntimeError
+        if not isinstance(fault, MemoryError | torch.OutOfMemoryError) and (
+            "can't allocate memory" not in str(fault)
+        ):
+            raise
+    if device.startswith("cuda"):
+        torch.cuda.empty_cache()  # after the handler: it kept the bank's tensors alive
+    return None
+
+
+def narrower(width: int, device: str) -> int:
+    """Half of the folds. Raises MerSearchError when one fold is too many."""
+    if width == 1:
+        raise MerSearchError(
+            f"memory ran out on {device} with one fold; lower train.batch_size or "
+            "model.lstm_size, set model.projection, or run fewer trials on one device"
+        )
+    return (width + 1) // 2
 
 
 def occluded(

@@ -37,6 +37,7 @@ class Book:
         trials: how many the search shall have in all, those of earlier launches counted.
         warm: trials of earlier searches that guide the sampler.
         tell: called with every News, in the driver's thread.
+        say: called with a sentence about a trial that its record keeps as well.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Book:
         trials: int,
         warm: Iterable[TrialRecord] = (),
         tell: Callable[[News], None] = lambda news: None,
+        say: Callable[[str], None] = lambda sentence: None,
     ) -> None:
         self.experiment, self.ledger, self.protocol = experiment, ledger, protocol
         records = [self._sound(record) for record in ledger.trials()]
@@ -71,7 +73,7 @@ class Book:
         self.done = {_key(each): each for each in reversed(records) if each.state == "COMPLETE"}
         self.running: dict[int, TrialRecord] = {}
         self.spent: dict[int, dict[int, float]] = {}
-        self.tell = tell
+        self.tell, self.say = tell, say
         self.stopping = False  # nothing new is started
         self.signalled = False  # because of a signal
 
@@ -171,6 +173,13 @@ class Book:
         self.tell(News(record, bounds[index][1], scores))
         self.stopping = self._shall_stop()
         return not self.stopping
+
+    def note(self, number: int, sentence: str) -> None:
+        """Something about a running trial that a reader of its numbers should know, told once."""
+        record = self.running[number]
+        if sentence not in record.notes:
+            self.running[number] = replace(record, notes=(*record.notes, sentence))
+            self.say(f"trial {number}: {sentence}")
 
     def end(
         self, number: int, state: State, reason: str = "", scores: dict[str, float] | None = None

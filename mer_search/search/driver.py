@@ -6,24 +6,35 @@ import logging
 import os
 import signal
 import tempfile
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from types import FrameType
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
+from mer_search.datasets.clips import DataSet
 from mer_search.errors import MerSearchError
 from mer_search.experiment import Experiment
+from mer_search.features import plan
 from mer_search.features.cache import Cache
 from mer_search.loso.ledger import Ledger
+from mer_search.loso.result import Protocol
+from mer_search.search import courier
 from mer_search.search.book import Book, News
 from mer_search.search.hold import hold
+from mer_search.search.nodes import coming, nodes, reach, room, short
+from mer_search.search.preflight import check
 from mer_search.search.prepare import Prepared, Progress, prepare
 from mer_search.search.storing import StoreFault, writing
 from mer_search.search.warming import warm
 
+if TYPE_CHECKING:
+    from mer_search.search.worker import Material
+
 RETRIES = 3
 """Times a trial starts again after its worker was lost; finished blocks are not computed again."""
+WAITING = 8
+"""Trials that may wait for an autoscaler's node; each is proposed without the others' scores."""
 RAY = {
     "RAY_AUTH_MODE": "token",
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -72,6 +83,25 @@ class Watcher:
     def nested(self) -> None: ...
 
 
+class _Everyone(Watcher):
+    """Passes everything on to all watchers, in their order."""
+
+    def __init__(self, watchers: Sequence[Watcher]) -> None:
+        self.watchers = watchers
+
+    def begins(self, prepared: Prepared, book: Book, slots: int) -> None:
+        for watcher in self.watchers:
+            watcher.begins(prepared, book, slots)
+
+    def news(self, news: News) -> None:
+        for watcher in self.watchers:
+            watcher.news(news)
+
+    def says(self, sentence: str) -> None:
+        for watcher in self.watchers:
+            watcher.says(sentence)
+
+
 def launch(
     experiment: Experiment,
     *,
@@ -94,32 +124,34 @@ def launch(
 
     Raises:
         InputError, SearchDiffers, WeightsMissing: see `prepare`.
+        InputError: the cluster cannot run it, see `preflight.check`.
         SearchHeld: another driver runs this search.
         MerSearchError: no trial gets as far as its first block, or many fail in a row.
         StoreFault: the store cannot be written.
     """
-    ledger = Ledger(store, experiment.name)
-    with writing(ledger), hold(ledger):
+    everyone, ledger = _Everyone(watchers), Ledger(store, experiment.name)
+    with writing(ledger), hold(ledger), ExitStack() as cluster:
         ledger.forget_stop()
-        says = [watcher.says for watcher in watchers][:1]
-        known = warm(experiment, ledger, warm_start, says=says[0] if says else lambda told: None)
+        if address:  # its faults are told before frames are extracted, which may take hours
+            cluster.enter_context(ray_cluster(address))
+            check(_needs(experiment), ledger, address=address)
+        known = warm(experiment, ledger, warm_start, says=everyone.says)
         prepared = prepare(
             experiment, ledger, cache=cache, device=device, progress=progress, clips=clips
         )
-
-        def tell(news: News) -> None:
-            for watcher in watchers:
-                watcher.news(news)
-
-        trials = experiment.search.trials
-        book = Book(experiment, ledger, prepared.protocol, trials=trials, warm=known, tell=tell)
+        book = Book(
+            experiment, ledger, prepared.protocol, trials=experiment.search.trials, warm=known,
+            tell=everyone.news, say=everyone.says,
+        )  # fmt: skip
         todo = book.todo
         if todo:
-            with ray_cluster(address) as slots_now, _signals(book, watchers):
-                slots = _slots(experiment, book, slots_now)
-                for watcher in watchers:
-                    watcher.begins(prepared, book, slots())
-                _tune(experiment, book, prepared, cache=cache, slots=slots)
+            if not address:
+                cluster.enter_context(ray_cluster(None))
+                check(_needs(experiment), ledger, address=None)
+            with _signals(book, everyone):
+                slots = _slots(experiment, book, growing=address is not None)
+                everyone.begins(prepared, book, slots())
+                _tune(experiment, book, prepared, cache=cache, slots=slots, far=bool(address))
         if book.why and not book.limits.reached:
             raise StoreFault(book.why)
         if book.hopeless:
@@ -130,6 +162,27 @@ def launch(
     return Outcome(prepared, ended, todo - book.todo, len(book.troubles.reasons), book.why)
 
 
+def material_of(
+    experiment: Experiment,
+    dataset: DataSet,
+    protocol: Protocol,
+    *,
+    ledger: Ledger,
+    cache: Cache,
+    far: bool,
+) -> Material:
+    """What workers need; with what brings them features where they are far."""
+    from mer_search.search.worker import Material
+
+    backbones = {each.backbone for each in experiment.feature_settings()}
+    return Material(
+        experiment, dataset, protocol, ledger, cache.root,
+        weights={each: plan.identity(each) for each in backbones},
+        identity=cache.identity() if far else "",
+        courier=courier.start(cache) if far else None,
+    )  # fmt: skip
+
+
 def _tune(
     experiment: Experiment,
     book: Book,
@@ -137,14 +190,21 @@ def _tune(
     *,
     cache: Cache,
     slots: Callable[[], int],
+    far: bool,
 ) -> None:
-    """Lets Ray Tune run what the book proposes. Results are in the ledger, not in Tune's grid."""
+    """Lets Ray Tune run what the book proposes. Results are in the ledger, not in Tune's grid.
+
+    Args:
+        far: workers may be on other machines, which fetch features from this one.
+    """
     from ray import tune
 
     from mer_search.search.searcher import BlockScheduler, LedgerSearcher
-    from mer_search.search.worker import LosoTrial, Material
+    from mer_search.search.worker import LosoTrial
 
-    material = Material(experiment, prepared.dataset, prepared.protocol, book.ledger, cache.root)
+    material = material_of(
+        experiment, prepared.dataset, prepared.protocol, ledger=book.ledger, cache=cache, far=far
+    )
     trainable = tune.with_parameters(LosoTrial, material=material)
     needs = {"cpu": experiment.resources.cpu, "gpu": experiment.resources.gpu}
     with tempfile.TemporaryDirectory(prefix="mer-search-tune-") as scratch:
@@ -169,56 +229,68 @@ def _tune(
 
 
 @contextmanager
-def ray_cluster(address: str | None) -> Iterator[Callable[[], dict[str, float]]]:
-    """A Ray cluster, or the one around this block; gives what tells its resources now."""
+def ray_cluster(address: str | None) -> Iterator[None]:
+    """A Ray cluster: the one around this block, at the address, or one of this process."""
     for name, value in RAY.items():
         os.environ.setdefault(name, value)
     import ray
 
     if ray.is_initialized():
-        yield ray.cluster_resources
+        yield
         return
+    if address:
+        reach(address)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # reasons are in the ledger
-    ray.init(
-        address=address or "local",
-        include_dashboard=False if address is None else None,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-    )
+    # A border: Ray tells an absent cluster, a refused token and another version in many classes.
     try:
-        yield ray.cluster_resources
+        ray.init(
+            address=address or "local",
+            include_dashboard=False if address is None else None,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
+    except Exception as fault:
+        if address is None:
+            raise
+        raise MerSearchError(
+            f"the Ray cluster at {address} cannot be joined ({short(fault)}); this machine has to "
+            "be one of its nodes, with the same Ray and Python and its token (RAY_AUTH_TOKEN or "
+            "RAY_AUTH_TOKEN_PATH); from elsewhere use `mer-search submit`"
+        ) from fault
+    try:
+        yield
     finally:
         ray.shutdown()
 
 
-def _slots(
-    experiment: Experiment, book: Book, resources: Callable[[], dict[str, float]]
-) -> Callable[[], int]:
-    """How many trials fit now, or as many as the user said."""
-    asked, needs = experiment.search.concurrency, experiment.resources
+def _needs(experiment: Experiment) -> dict[str, float]:
+    """What a trial asks for, by Ray's names."""
+    needs = {"CPU": float(experiment.resources.cpu), "GPU": float(experiment.resources.gpu)}
+    return {name: amount for name, amount in needs.items() if amount}
+
+
+def _slots(experiment: Experiment, book: Book, *, growing: bool) -> Callable[[], int]:
+    """How many trials may be under way now: as many as fit, or as many as the user said.
+
+    Where an autoscaler brings nodes, a few more: it answers only to trials that wait for one.
+    """
+    asked, needs = experiment.search.concurrency, _needs(experiment)
     if asked != "auto":
         return lambda: int(asked)
-
-    def fitting() -> int:
-        there = resources()
-        fits = there.get("CPU", 0.0) / needs.cpu
-        if needs.gpu:
-            fits = min(fits, there.get("GPU", 0.0) / needs.gpu)
-        return max(1, int(fits))
-
-    return fitting
+    now = room(needs, nodes())
+    waiting = WAITING if growing and book.todo > now and coming(needs, now + 1) else 0
+    return lambda: max(1, room(needs, nodes()) + waiting)
 
 
 @contextmanager
-def _signals(book: Book, watchers: tuple[Watcher, ...]) -> Iterator[None]:
+def _signals(book: Book, watcher: Watcher) -> Iterator[None]:
     """The first Ctrl-C (or SIGTERM) ends the search after its blocks, the second at once."""
 
     def stop(number: int, frame: FrameType | None) -> None:
         if book.signalled:
             raise KeyboardInterrupt
         book.stopping = book.signalled = True
-        for watcher in watchers:
-            watcher.says("ending after the running blocks; Ctrl-C again ends at once")
+        watcher.says("ending after the running blocks; Ctrl-C again ends at once")
 
     before = {each: signal.signal(each, stop) for each in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -202,11 +202,12 @@ def _predict_group(
     """Trained on a worker, where a trial of this search would run."""
     import ray
 
-    from mer_search.search.worker import Material, outer_block
+    from mer_search.search.worker import outer_block
 
-    material = Material(
-        shared.experiment, prepared.dataset, protocol, shared.ledger, shared.cache.root
-    )
+    material = driver.material_of(
+        shared.experiment, prepared.dataset, protocol, ledger=shared.ledger, cache=shared.cache,
+        far=bool(shared.address),
+    )  # fmt: skip
     needs = shared.experiment.resources
     task = ray.remote(num_cpus=needs.cpu, num_gpus=needs.gpu)(outer_block)
     block: FoldBlock = ray.get(task.remote(material, winner.record.params, group))

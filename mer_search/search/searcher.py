@@ -92,6 +92,8 @@ class BlockScheduler(FIFOScheduler):
 
 def hear(book: Book, number: int, result: dict[str, Any]) -> bool:
     """Passes what a worker reported to the book. Returns whether the trial shall go on."""
+    for note in result.get("notes", ()):
+        book.note(number, str(note))
     if "store" in result:  # the trial is whole, the disk is not
         book.give_up(str(result["store"]))
         return False

@@ -7,36 +7,51 @@ from __future__ import annotations
 
 import math
 import os
+import platform
 import traceback
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import ray
 import torch
 from ray import tune
 
+from mer_search.config import Backbone, Features
 from mer_search.datasets.clips import DataSet
 from mer_search.errors import MerSearchError
 from mer_search.experiment import Experiment
+from mer_search.features import plan
 from mer_search.features.assemble import feature_set
 from mer_search.features.cache import Cache
-from mer_search.features.records import FeatureSet
+from mer_search.features.records import FeatureSet, Regions
 from mer_search.loso.ledger import FoldBlock, Ledger
 from mer_search.loso.result import Protocol, pooled, read_result, scores_of
 from mer_search.loso.run import regions_of, run_block
 from mer_search.loso.train import parameters
+from mer_search.search import courier
 from mer_search.search.storing import StoreFault, writing
 
 
 @dataclass(frozen=True)
 class Material:
-    """All that a worker needs besides a trial's number and parameters; sent once."""
+    """All that a worker needs besides a trial's number and parameters; sent once.
+
+    Attributes:
+        cache: the driver's folder of features.
+        weights: digest of each network's weights, which no node but the driver's needs.
+        identity, courier: of the driver's cache, where nodes may not see it.
+    """
 
     experiment: Experiment
     dataset: DataSet
     protocol: Protocol
     ledger: Ledger
     cache: Path
+    weights: dict[Backbone, str]
+    identity: str = ""
+    courier: Any = None
 
 
 class LosoTrial(tune.Trainable):
@@ -65,6 +80,7 @@ class LosoTrial(tune.Trainable):
         record = self.ledger.trial(self.number)
         self.blocks = read_result(self.ledger, record, self.material.protocol).blocks
         self.index = 0
+        self.notes: list[str] = []
 
     def step(self) -> dict[str, Any]:
         """The next block: its pooled scores so far, or `failed` with the reason."""
@@ -91,6 +107,7 @@ class LosoTrial(tune.Trainable):
             **measured,
             "block": index,
             "seconds": block.seconds,
+            "notes": self.notes,
             "scores": self._scores(known),
             "done": self.index == len(self.material.protocol.folds.blocks),
         }
@@ -98,8 +115,12 @@ class LosoTrial(tune.Trainable):
     def _block(self) -> FoldBlock:
         """From the ledger where it is there, else trained and written."""
         if self.index not in self.blocks:
-            folds, device = self.material.protocol.folds, _device()
-            block = run_block(self._features(), folds, self.index, trial=self.trial, device=device)
+            device, said = device_of(ray.get_runtime_context().get_accelerator_ids()["GPU"])
+            self.notes = [said] if said else []
+            block = run_block(
+                self._features(), self.material.protocol.folds, self.index,
+                trial=self.trial, device=device, says=self.notes.append,
+            )  # fmt: skip
             with writing(self.ledger):
                 self.ledger.write_block(self.number, self.index, block)
             self.blocks[self.index] = block
@@ -115,10 +136,7 @@ class LosoTrial(tune.Trainable):
         wanted = (self.trial.features, regions_of(self.trial.model))
         if self.features is None or self.assembled != wanted:
             self.features = None  # two of them need not fit in memory
-            cache = Cache(self.material.cache)
-            self.features = feature_set(
-                self.material.dataset, wanted[0], cache=cache, regions=wanted[1]
-            )
+            self.features = assembled(self.material, *wanted)
             self.assembled = wanted
         return self.features
 
@@ -127,17 +145,40 @@ class LosoTrial(tune.Trainable):
         return scores_of(pooled(blocks, protocol.keys, len(protocol.classes)), protocol.label)
 
 
+def assembled(material: Material, features: Features, regions: Regions) -> FeatureSet:
+    """From the driver's cache, or from this node's copy of what it needs of it."""
+    cache, sha256 = Cache(material.cache), material.weights[features.backbone]
+    if material.courier is not None:
+        cache = courier.cache_here(material.cache, material.identity)
+    if cache.root != material.cache:
+        keys = plan.keys(material.dataset, [features], weights_sha256=sha256)
+        courier.bring(keys, to=cache, courier=material.courier)
+    return feature_set(
+        material.dataset, features, cache=cache, regions=regions, weights_sha256=sha256
+    )
+
+
 def outer_block(material: Material, params: dict[str, Any], group: int) -> FoldBlock:
     """An outer group's predictions by these settings, trained on all other subjects."""
     torch.set_num_threads(max(1, int(material.experiment.resources.cpu)))
     trial = material.experiment.trial(params)
-    features = feature_set(
-        material.dataset, trial.features, cache=Cache(material.cache),
-        regions=regions_of(trial.model),
-    )  # fmt: skip
-    return run_block(features, material.protocol.folds, group, trial=trial, device=_device())
+    features = assembled(material, trial.features, regions_of(trial.model))
+    device, _ = device_of(ray.get_runtime_context().get_accelerator_ids()["GPU"])
+    return run_block(features, material.protocol.folds, group, trial=trial, device=device)
 
 
-def _device() -> str:
-    """What Ray granted: it hides every other GPU from this process."""
-    return "cuda" if torch.cuda.is_available() else "cpu"
+def device_of(granted: Sequence[str]) -> tuple[str, str]:
+    """What Ray granted, and a sentence where torch cannot use it.
+
+    Args:
+        granted: Ray's names of the GPUs; it hides every other one from this process.
+    """
+    if not granted:
+        return "cpu", ""
+    if torch.cuda.is_available():
+        return "cuda", ""
+    return "cpu", (
+        f"Ray granted GPU {', '.join(granted)} on {platform.node()}, where torch "
+        f"{torch.__version__} finds no CUDA device, so the CPU was used; install "
+        "torch for CUDA there, or set resources.gpu to 0"
+    )

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from numpy.typing import NDArray
 
 from mer_search.config import Model, Train, Trial
 from mer_search.errors import DamagedRecord, MerSearchError
@@ -121,3 +123,56 @@ def test_memory_that_files_occupy_counts_as_free(
     assert run.free_bytes("cpu") == 8_000_000 * 1024
     monkeypatch.setattr(run, "MEMINFO", tmp_path / "nowhere")
     assert run.free_bytes("cpu") > 0
+
+
+def test_a_bank_that_does_not_fit_is_halved_and_the_block_goes_on(
+    features: FeatureSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folds = make_folds(features.subject, features.label, blocks=[6])
+    trial = TRIAL.model_copy(update={"train": Train(epochs=2, batch_size=8)})
+    whole = run_block(features, folds, 0, trial=trial, width=4)
+    real, asked = run.train_bank, []
+
+    def small(x: object, label: object, held_out: NDArray[np.bool_], **more: object) -> object:
+        asked.append(len(held_out))
+        if len(held_out) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(x, label, held_out, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(run, "train_bank", small)
+    said: list[str] = []
+    block = run_block(features, folds, 0, trial=trial, width=4, says=said.append)
+    assert asked == [4, 2, *[1] * 6]
+    assert said == [
+        "memory ran out on cpu; went on with 2 folds at once",
+        "memory ran out on cpu; went on with 1 folds at once",
+    ]
+    assert block.keys == whole.keys
+    np.testing.assert_allclose(block.probs, whole.probs, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "fault", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: 8 bytes")]
+)
+def test_one_fold_that_does_not_fit_is_told_with_the_cure(
+    features: FeatureSet, monkeypatch: pytest.MonkeyPatch, fault: Exception
+) -> None:
+    def full(*_: object, **__: object) -> object:
+        raise fault
+
+    monkeypatch.setattr(run, "train_bank", full)
+    folds = make_folds(features.subject, features.label)
+    with pytest.raises(MerSearchError, match="memory ran out on cpu with one fold; lower train"):
+        run_block(features, folds, 0, trial=TRIAL, width=2)
+
+
+def test_another_fault_of_torch_is_no_lack_of_memory(
+    features: FeatureSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> object:
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    monkeypatch.setattr(run, "train_bank", broken)
+    folds = make_folds(features.subject, features.label)
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        run_block(features, folds, 0, trial=TRIAL, width=2)

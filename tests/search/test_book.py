@@ -169,3 +169,15 @@ def exact(protocol: Protocol, keys: tuple[str, ...]) -> Any:
     """Probabilities 1 for the true class."""
     place = {key: row for row, key in enumerate(protocol.keys)}
     return np.eye(3, dtype=np.float32)[protocol.label[[place[key] for key in keys]]]
+
+
+def test_what_a_reader_should_know_of_a_trial_is_said_once_and_kept(empty: Ledger) -> None:
+    said: list[str] = []
+    known = stored(empty)[0]
+    book = Book(known, empty, read_protocol(empty), trials=1, say=said.append)
+    book.next()
+    for index in range(2):
+        book.note(0, "memory ran out on cpu; went on with 2 folds at once")
+        book.block(0, index, SCORES, seconds=1.0)
+    assert said == ["trial 0: memory ran out on cpu; went on with 2 folds at once"]
+    assert empty.trial(0).notes == ("memory ran out on cpu; went on with 2 folds at once",)

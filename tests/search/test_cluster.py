@@ -1,0 +1,193 @@
+"""Searches on Ray nodes that differ, vanish, join late, share nothing and pretend to have a GPU."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from ray.autoscaler._private.fake_multi_node.node_provider import FAKE_HEAD_NODE_ID
+from ray_head import Head, can_hide, head, node, vanish
+from s3_server import s3
+
+import mer_search
+from mer_search.loso.ledger import Ledger
+from mer_search.loso.result import read_results
+
+pytestmark = pytest.mark.ray
+COMMAND = [sys.executable, "-m", "mer_search"]
+needs_namespaces = pytest.mark.skipif(
+    not can_hide(), reason="this user may not unshare the mount namespace"
+)
+
+
+@pytest.fixture(autouse=True)
+def own_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MER_SEARCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def cluster() -> Iterator[Head]:
+    """A head that runs no trials."""
+    with head(cpus=0) as running:
+        yield running
+
+
+def launch(running: Head, space: Path, store: str, *more: str) -> list[str]:
+    return [*COMMAND, "launch", str(space), "--address", running.gcs, "--store", store,
+            "--tracking", "none", *more]  # fmt: skip
+
+
+def ended(line: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        line, env=environment, capture_output=True, text=True, timeout=240, check=False
+    )
+
+
+def wait_for_cpus(running: Head, cpus: int) -> None:
+    """Until the nodes have joined."""
+    count = (
+        "import ray, sys, time; ray.init(address=sys.argv[1], logging_level='ERROR')\n"
+        "while ray.cluster_resources().get('CPU', 0) < int(sys.argv[2]): time.sleep(0.2)"
+    )
+    line = [sys.executable, "-c", count, running.gcs, str(cpus)]
+    subprocess.run(line, env=running.environment, check=True, timeout=90)
+
+
+@needs_namespaces
+def test_every_fault_of_every_node_is_told_before_the_first_trial(
+    cluster: Head, tiny_space: Path, tmp_path: Path
+) -> None:
+    store = tmp_path / "store"
+    store.mkdir()
+    theirs = tmp_path / "theirs"
+    shutil.copytree(
+        Path(mer_search.__file__).parent, theirs / "mer_search",
+        ignore=shutil.ignore_patterns("__pycache__"),
+    )  # fmt: skip
+    with (theirs / "mer_search" / "config.py").open("a") as file:
+        file.write("# another version\n")
+    with (
+        node(cluster),
+        node(cluster, environment={"PYTHONPATH": str(theirs)}, hidden=(store,)),
+    ):
+        wait_for_cpus(cluster, 2)
+        told = ended(launch(cluster, tiny_space, str(store)), cluster.environment)
+        assert told.returncode == 2, told.stdout + told.stderr
+        assert "cluster: 2 faults" in told.stderr
+        assert "install the same on both" in told.stderr
+        assert f"the store {store} is another one than the driver's" in told.stderr
+        assert "Traceback" not in told.stderr
+        greedy = ended(
+            launch(cluster, tiny_space, str(store), "--set", "resources.gpu=2"),
+            cluster.environment,
+        )
+        assert greedy.returncode == 2, greedy.stdout + greedy.stderr
+        assert "a trial asks for cpu 1 and gpu 2 on one node, but" in greedy.stderr
+        assert "and no autoscaler brings more" in greedy.stderr
+    assert not Ledger(str(store), "tiny").exists()
+    assert list((store / ".preflight").iterdir()) == []
+
+
+@needs_namespaces
+def test_on_object_storage_with_nodes_that_share_nothing_vanish_and_join_late(
+    cluster: Head, tiny_space: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cache").mkdir()
+    hidden = (tmp_path / "cache", tmp_path / "maps")
+    with s3("lab") as access:
+        for name, value in access.items():
+            monkeypatch.setenv(name, value)
+        environment = {**cluster.environment, **access, "MER_SEARCH_CACHE": str(tmp_path / "cache")}
+        ledger = Ledger("s3://lab/runs", "tiny")
+        line = launch(
+            cluster, tiny_space, "s3://lab/runs", "--trials", "4",
+            "--set", "resources.gpu=0.25", "--set", "resources.cpu=0.25",
+        )  # fmt: skip
+        homes = [tmp_path / "first", tmp_path / "second"]
+        first, second = (
+            node(cluster, "--num-gpus=1", hidden=hidden,
+                 environment={**access, "MER_SEARCH_CACHE": str(home)})
+            for home in homes
+        )  # fmt: skip
+        with first as vanishing:
+            wait_for_cpus(cluster, 1)
+            driver = subprocess.Popen(
+                line, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            )
+            until = time.monotonic() + 120
+            while sum(len(ledger.blocks(each.number)[0]) for each in ledger.trials()) < 4:
+                assert driver.poll() is None, driver.communicate()
+                assert time.monotonic() < until, "no block within two minutes"
+                time.sleep(0.5)
+            vanish(vanishing)
+        before = {
+            (each.number, index): block.finished
+            for each in ledger.trials()
+            for index, block in ledger.blocks(each.number)[0].items()
+        }
+        with second:
+            told, _ = driver.communicate(timeout=200)
+        assert driver.returncode == 0, told
+        assert "4 trials to run, 4 at a time" in told
+        assert "Ray granted GPU 0 on " in told
+        assert "finds no CUDA device, so the CPU was used" in told
+        assert "no finished fold is lost" not in told
+        results = read_results(ledger)
+        assert [each.complete for each in results] == [True] * 4
+        after = {
+            (each.number, index): block.finished
+            for each in ledger.trials()
+            for index, block in ledger.blocks(each.number)[0].items()
+        }
+        assert {place: after[place] for place in before} == before
+        assert all("Ray granted GPU 0" in each.notes[0] for each in ledger.trials())
+        entries = {path.name for path in (tmp_path / "cache").rglob("*.safetensors")}
+        for home in homes:
+            fetched = [path.name for path in home.rglob("*.safetensors")]
+            assert sorted(fetched) == sorted(entries)
+        listed = ended([*COMMAND, "status", "tiny", "--store", "s3://lab/runs"], environment)
+        assert listed.returncode == 0, listed.stderr
+
+
+def test_trials_that_wait_bring_nodes_of_an_autoscaler(tiny_space: Path, tmp_path: Path) -> None:
+    kinds = {
+        "head": {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0},
+        "small": {"resources": {"CPU": 1, "object_store_memory": 100_000_000}, "node_config": {},
+                  "min_workers": 0, "max_workers": 2},
+    }  # fmt: skip
+    file = tmp_path / "autoscaler.yaml"
+    config = {
+        "cluster_name": "fake", "max_workers": 2, "idle_timeout_minutes": 1,
+        "provider": {"type": "fake_multinode", "head_node_id": FAKE_HEAD_NODE_ID,
+                     "launch_multiple": True},
+        "available_node_types": kinds, "head_node_type": "head", "auth": {}, "docker": {},
+        "file_mounts": {}, "cluster_synced_files": [], "file_mounts_sync_continuously": False,
+        "rsync_exclude": [], "rsync_filter": [], "initialization_commands": [],
+        "setup_commands": [], "head_setup_commands": [], "worker_setup_commands": [],
+        "head_start_ray_commands": [], "worker_start_ray_commands": [], "upscaling_speed": 1.0,
+    }  # fmt: skip
+    file.write_text(yaml.safe_dump(config))
+    environment = {
+        "RAY_FAKE_CLUSTER": "1", "RAY_enable_autoscaler_v2": "1",
+        "RAY_OVERRIDE_NODE_ID_FOR_TESTING": FAKE_HEAD_NODE_ID,
+        "RAY_CLOUD_INSTANCE_ID": FAKE_HEAD_NODE_ID, "AUTOSCALER_UPDATE_INTERVAL_S": "1",
+    }  # fmt: skip
+    with head(f"--autoscaling-config={file}", cpus=0, environment=environment) as running:
+        known = dict(running.environment)
+        del known["RAY_OVERRIDE_NODE_ID_FOR_TESTING"], known["RAY_CLOUD_INSTANCE_ID"]
+        greedy = ended(
+            launch(running, tiny_space, str(tmp_path / "store"), "--set", "resources.gpu=1"), known
+        )
+        assert greedy.returncode == 2, greedy.stdout + greedy.stderr
+        assert "and no autoscaler brings more" in greedy.stderr
+        done = ended(launch(running, tiny_space, str(tmp_path / "store"), "--trials", "2"), known)
+        assert done.returncode == 0, done.stdout + done.stderr
+        ledger = Ledger(str(tmp_path / "store"), "tiny")
+        assert [each.complete for each in read_results(ledger)] == [True] * 2
