@@ -159,6 +159,7 @@ class Data(Settings):
 class Evaluation(Settings):
     folds: Annotated[str, Field(pattern=r"^(loso|group-([2-9]|[1-9]\d+))$")] = "loso"
     objective: Literal["uf1", "uar", "accuracy"] = "uf1"
+    seeds: Annotated[int, Field(ge=1, le=100)] = 1  # trainings of each fold, averaged
 
 
 class Racing(Settings):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -36,6 +37,21 @@ def free_bytes(device: str) -> int:
     return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
+def seeds_of(first: int, count: int) -> range:
+    """The seeds of `count` trainings of one setting: `first` and those after it."""
+    return range(first, first + count)
+
+
+def averaged(again: Sequence[HeldOut]) -> HeldOut:
+    """Means of the probabilities and maps that several trainings gave the same clips."""
+    if len(again) == 1:
+        return again[0]
+    maps = {name: np.mean([one.maps[name] for one in again], 0, np.float32).astype(np.float16)
+            for name in again[0].maps}  # fmt: skip
+    probs = np.mean([one.probs for one in again], 0)
+    return HeldOut(again[0].clip, again[0].fold, probs, maps)
+
+
 def run_block(
     features: FeatureSet,
     folds: Folds,
@@ -44,6 +60,7 @@ def run_block(
     trial: Trial,
     device: str = "cpu",
     width: int | None = None,
+    seeds: int = 1,
 ) -> FoldBlock:
     """Trains the folds of block `index` and predicts the clips they hold out.
 
@@ -51,6 +68,7 @@ def run_block(
         features: assembled with `regions_of(trial.model)`.
         width: folds trained at once; None takes what half of the free memory carries. The
             result does not depend on it.
+        seeds: each fold is trained so many times, from `seeds_of`, and the probabilities averaged.
 
     Raises:
         InputError: not even one fold fits in memory, or features that are not finite.
@@ -67,9 +85,12 @@ def run_block(
     parts: list[HeldOut] = []
     for first in range(start, stop, width):
         held_out = folds.held_out[first : min(first + width, stop)]
-        bank = train_bank(features.x, features.label, held_out, model=trial.model,
-                          train=trial.train, classes=classes, device=device)  # fmt: skip
-        parts.append(predict(bank, features.x, held_out))
+        again = []
+        for seed in seeds_of(trial.train.seed, seeds):
+            bank = train_bank(features.x, features.label, held_out, model=trial.model, seed=seed,
+                              train=trial.train, classes=classes, device=device)  # fmt: skip
+            again.append(predict(bank, features.x, held_out))
+        parts.append(averaged(again))
     clips = np.concatenate([part.clip for part in parts])
     maps = {name: np.concatenate([part.maps[name] for part in parts]) for name in parts[0].maps}
     probs = np.concatenate([part.probs for part in parts])

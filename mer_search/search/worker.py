@@ -84,7 +84,8 @@ class LosoTrial(tune.Trainable):
         """From the ledger where it is there, else trained and written."""
         if self.index not in self.blocks:
             folds, device = self.material.protocol.folds, _device()
-            block = run_block(self._features(), folds, self.index, trial=self.trial, device=device)
+            block = run_block(self._features(), folds, self.index, trial=self.trial, device=device,
+                              seeds=self.material.experiment.evaluation.seeds)  # fmt: skip
             self.ledger.write_block(self.number, self.index, block)
             self.blocks[self.index] = block
         return self.blocks[self.index]
