@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from mer_search.config import Model, Trial
 from mer_search.errors import MerSearchError
@@ -52,6 +53,18 @@ def averaged(again: Sequence[HeldOut]) -> HeldOut:
     return HeldOut(again[0].clip, again[0].fold, probs, maps)
 
 
+def _score(
+    features: FeatureSet, held_out: NDArray[np.bool_], trial: Trial, *, device: str, seeds: int
+) -> HeldOut:
+    """The clips that some folds hold out, scored by the mean of `seeds` trainings of each."""
+    again, classes = [], len(features.classes)
+    for seed in seeds_of(trial.train.seed, seeds):
+        bank = train_bank(features.x, features.label, held_out, model=trial.model, seed=seed,
+                          train=trial.train, classes=classes, device=device)  # fmt: skip
+        again.append(predict(bank, features.x, held_out))
+    return averaged(again)
+
+
 def run_block(
     features: FeatureSet,
     folds: Folds,
@@ -82,15 +95,10 @@ def run_block(
         width = widest_bank(
             free, shape, stop - start, model=trial.model, train=trial.train, classes=classes
         )
-    parts: list[HeldOut] = []
+    parts = []
     for first in range(start, stop, width):
         held_out = folds.held_out[first : min(first + width, stop)]
-        again = []
-        for seed in seeds_of(trial.train.seed, seeds):
-            bank = train_bank(features.x, features.label, held_out, model=trial.model, seed=seed,
-                              train=trial.train, classes=classes, device=device)  # fmt: skip
-            again.append(predict(bank, features.x, held_out))
-        parts.append(averaged(again))
+        parts.append(_score(features, held_out, trial, device=device, seeds=seeds))
     clips = np.concatenate([part.clip for part in parts])
     maps = {name: np.concatenate([part.maps[name] for part in parts]) for name in parts[0].maps}
     probs = np.concatenate([part.probs for part in parts])
