@@ -90,7 +90,7 @@ class ExportedModel:
         """The face network, built at the first video and used for all."""
         return build_backbone(self.trial.features.backbone, device=self.device)
 
-    def predict(self, video: Path, *, onset: int = 0, apex: int | None = None) -> Prediction:
+    def predict(self, video: str | Path, *, onset: int = 0, apex: int | None = None) -> Prediction:
         """Labels a video file or a folder of frames.
 
         Args:
@@ -128,7 +128,7 @@ class ExportedModel:
         )
 
     def inputs(
-        self, video: Path, *, onset: int = 0, apex: int | None = None
+        self, video: str | Path, *, onset: int = 0, apex: int | None = None
     ) -> dict[str, NDArray[Any]]:
         """What `keyframes.onnx` and `keyframes.pt2` take of one clip, by name.
 

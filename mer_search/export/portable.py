@@ -61,7 +61,8 @@ class KeyframeModel(nn.Module):
             frames: uint8 RGB faces [B,T,S,S,3] at the network's own size, or maps [B,T,H,W,C].
             mix: float32 [B,K,T].
         """
-        rows = self._rows(frames.flatten(0, 1).float()).unflatten(0, frames.shape[:2])
+        rows = self._rows(frames.flatten(0, 1).float())
+        rows = torch.unflatten(rows, 0, frames.shape[:2])
         x = torch.einsum("bkt,btrd->bkrd", mix, rows)
         if self.regions == "mean":
             x = x.mean(2, keepdim=True)
@@ -74,7 +75,8 @@ class KeyframeModel(nn.Module):
         """Embeddings [n,R,D] of images [n,H,W,C], as `features.backbones` computes them."""
         if self.net is None:
             g, (height, width, channels) = self.grid, images.shape[1:]
-            cells = images.unflatten(1, (g, height // g)).unflatten(3, (g, width // g))
+            cells = torch.unflatten(images, 1, (g, height // g))
+            cells = torch.unflatten(cells, 3, (g, width // g))
             size = height // g * (width // g) * channels
             return cells.transpose(2, 3).reshape(-1, g * g, size)
         y: Tensor = self.net(((images - torch.tensor(self.mean)) / self.scale).permute(0, 3, 1, 2))
@@ -126,7 +128,7 @@ def invented(
 
 def _outputs(head: Ensemble) -> list[str]:
     """In the order of `KeyframeModel.forward`."""
-    over = head.members[0].architecture
+    over = head.first.architecture
     maps = [n for n, there in (("spatial", over.spatial), ("temporal", over.over_time)) if there]
     return ["probabilities", *maps]
 

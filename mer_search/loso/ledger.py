@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from mer_search.errors import DamagedRecord
 
 FORMAT = 1
+BLOCK = r"block-(\d+)\.npz$"
 State = Literal["RUNNING", "COMPLETE", "STOPPED", "FAILED"]
 STATES: tuple[State, ...] = ("RUNNING", "COMPLETE", "STOPPED", "FAILED")
 
@@ -160,8 +161,13 @@ class Ledger:
         for number in self._numbers("trials", r"(\d{6,})$"):
             try:
                 found.append(self.trial(number))
-            except (DamagedRecord, FileNotFoundError) as fault:
+            except DamagedRecord as fault:
                 found.append(TrialRecord(number, "FAILED", {}, {}, reason=str(fault)))
+            except FileNotFoundError:
+                # A writer that was killed before its first record leaves a folder of no trial.
+                if self._numbers(f"trials/{number:06d}", BLOCK):
+                    reason = f"{self.root}/trials/{number:06d}/trial.json is missing"
+                    found.append(TrialRecord(number, "FAILED", {}, {}, reason=reason))
         return found
 
     def write_block(self, number: int, index: int, block: FoldBlock) -> None:
@@ -198,7 +204,7 @@ class Ledger:
         """Readable blocks of a trial by index, and a sentence for each damaged one."""
         found: dict[int, FoldBlock] = {}
         damaged: list[str] = []
-        for index in self._numbers(f"trials/{number:06d}", r"block-(\d+)\.npz$"):
+        for index in self._numbers(f"trials/{number:06d}", BLOCK):
             try:
                 found[index] = self.block(number, index)
             except DamagedRecord as fault:

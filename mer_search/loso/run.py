@@ -47,8 +47,10 @@ def averaged(again: Sequence[HeldOut]) -> HeldOut:
     """Means of the probabilities and maps that several trainings gave the same clips."""
     if len(again) == 1:
         return again[0]
-    maps = {name: np.mean([one.maps[name] for one in again], 0, np.float32).astype(np.float16)
-            for name in again[0].maps}  # fmt: skip
+    maps = {
+        name: np.stack([one.maps[name] for one in again]).mean(0, np.float32).astype(np.float16)
+        for name in again[0].maps
+    }
     probs = np.mean([one.probs for one in again], 0)
     return HeldOut(again[0].clip, again[0].fold, probs, maps)
 

@@ -6,7 +6,7 @@ Letters in `architecture.py`.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -28,8 +28,12 @@ class Ensemble(nn.Module):
     @property
     def arguments(self) -> dict[str, Any]:
         """Of each member: `Ensemble(AttentionLSTM(**arguments) for ...)` builds it again."""
-        found: dict[str, Any] = self.members[0].arguments
-        return found
+        return self.first.arguments
+
+    @property
+    def first(self) -> AttentionLSTM:
+        """The member of the first seed."""
+        return cast(AttentionLSTM, self.members[0])
 
     def forward(self, x: Tensor) -> tuple[Tensor, Maps]:
         """Probabilities [B,C] and maps (`spatial` [B,K,R], `temporal` [B,K]) of x [B,K,R,D]."""

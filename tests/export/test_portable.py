@@ -92,6 +92,7 @@ def test_files_of_maps_agree_with_the_trainer(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_files_with_a_face_network_agree_with_the_trainer(faces: Searched, tmp_path: Path) -> None:
     """Interpolated key frames less the onset: every kind of row in `mix`."""
     folder = tmp_path / "model"

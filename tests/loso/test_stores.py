@@ -18,7 +18,7 @@ from mer_search.errors import DamagedRecord
 from mer_search.loso.ledger import FoldBlock, Ledger, TrialRecord, searches
 
 TIMES = settings(
-    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 
@@ -164,6 +164,14 @@ def test_another_process_s_records_are_seen_at_once(store: str) -> None:
     assert list(reader.blocks(0)[0]) == [0]
 
 
+def test_blocks_without_their_trial_are_a_failed_trial(store: str) -> None:
+    ledger = Ledger(store, "demo")
+    ledger.write_block(4, 0, block(0))
+    (kept,) = ledger.trials()
+    assert (kept.number, kept.state) == (4, "FAILED")
+    assert kept.reason.endswith("trials/000004/trial.json is missing")
+
+
 def test_a_wish_to_stop_comes_and_goes(store: str) -> None:
     ledger = Ledger(store, "demo")
     assert not ledger.stop_asked()
@@ -174,9 +182,7 @@ def test_a_wish_to_stop_comes_and_goes(store: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["search.yaml", "folds.json", "trials/000000/trial.json"])
-@pytest.mark.parametrize(
-    "content", [b"", b"\xff\xfe", b"{", b'{"format": 2, "x": 1}', b"format: 9"]
-)
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe{", b'{"format": 2}'])
 def test_damaged_records_are_named_and_stay(store: str, name: str, content: bytes) -> None:
     ledger = Ledger(store, "demo")
     ledger.create({"name": "demo"}, {"blocks": [[0, 2]]})
@@ -193,7 +199,7 @@ def test_damaged_records_are_named_and_stay(store: str, name: str, content: byte
     assert ledger._fs.cat_file(path) == content
 
 
-@pytest.mark.parametrize("cut", [0, 7, 0.5, 0.9, -1])
+@pytest.mark.parametrize("cut", [0, 0.5, -1])
 def test_a_truncated_block_is_named_and_stays(store: str, cut: float) -> None:
     ledger = Ledger(store, "demo")
     ledger.write_trial(trial(0))
