@@ -62,7 +62,7 @@ class KeyframeModel(nn.Module):
             mix: float32 [B,K,T].
         """
         rows = self._rows(frames.flatten(0, 1).float())
-        rows = torch.unflatten(rows, 0, frames.shape[:2])
+        rows = rows.reshape(*frames.shape[:2], *rows.shape[1:])
         x = torch.einsum("bkt,btrd->bkrd", mix, rows)
         if self.regions == "mean":
             x = x.mean(2, keepdim=True)
@@ -75,10 +75,8 @@ class KeyframeModel(nn.Module):
         """Embeddings [n,R,D] of images [n,H,W,C], as `features.backbones` computes them."""
         if self.net is None:
             g, (height, width, channels) = self.grid, images.shape[1:]
-            cells = torch.unflatten(images, 1, (g, height // g))
-            cells = torch.unflatten(cells, 3, (g, width // g))
-            size = height // g * (width // g) * channels
-            return cells.transpose(2, 3).reshape(-1, g * g, size)
+            cells = images.reshape(-1, g, height // g, g, width // g, channels)
+            return cells.transpose(2, 3).reshape(len(images), g * g, -1)
         y: Tensor = self.net(((images - torch.tensor(self.mean)) / self.scale).permute(0, 3, 1, 2))
         return y.unsqueeze(1) if y.ndim == 2 else y.flatten(2).transpose(1, 2)
 
