@@ -157,20 +157,46 @@ class Data(Settings):
 
 
 class Evaluation(Settings):
-    folds: Annotated[str, Field(pattern=r"^(loso|group-([2-9]|[1-9]\d+))$")] = "loso"
+    # lodo: one data set out at a time
+    folds: Annotated[str, Field(pattern=r"^(loso|lodo|group-([2-9]|[1-9]\d+))$")] = "loso"
     objective: Literal["uf1", "uar", "accuracy"] = "uf1"
     seeds: Annotated[int, Field(ge=1, le=100)] = 1  # trainings of each fold, averaged
+    beside: tuple[Literal["uf1", "uar", "accuracy", "seconds", "parameters"], ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _several(cls, values: Any) -> Any:
+        """`objective: [uf1, seconds]`: the first ranks and is corrected, the rest stand beside."""
+        if isinstance(values, dict) and isinstance(values.get("objective"), list | tuple):
+            first, *rest = values["objective"] or [None]
+            return {**values, "objective": first, "beside": tuple(rest)}
+        return values
+
+    @model_validator(mode="after")
+    def _once(self) -> Evaluation:
+        if len({self.objective, *self.beside}) <= len(self.beside):
+            raise ValueError("an objective is named twice; name each once")
+        return self
+
+
+CONSTRAINT = r"^parameters *<= *[0-9.]+([eE]\+?[0-9]+)?$"
+"""What a trial must keep to, known before it trains: `parameters <= 2e6`."""
 
 
 class Racing(Settings):
-    rule: Literal["none", "predictive", "median", "asha", "wilcoxon"] = "none"
+    rule: Literal["auto", "none", "predictive", "median", "asha", "wilcoxon"] = "auto"
     stop_below: Annotated[float, Field(gt=0.0, lt=0.5)] = 0.1  # chance, or p value of wilcoxon
     blocks: Literal["auto"] | tuple[Positive, ...] = "auto"  # folds per block
 
 
 class Search(Settings):
-    sampler: Literal["tpe", "random"] = "tpe"
+    sampler: Literal["tpe", "gp", "random", "grid"] = "tpe"
     trials: Positive = 64
+    first: tuple[dict[str, Any], ...] = ()  # trials given by hand, before the sampler's own
+    constraints: tuple[Annotated[str, Field(pattern=CONSTRAINT)], ...] = ()
+    max_hours: Annotated[float, Field(gt=0.0)] | None = None  # of one launch
+    max_folds: Positive | None = None  # fold trainings of the whole search
+    confirm: Annotated[int, Field(ge=0)] = 0  # fresh seeds for each of the best three at the end
     seed: Annotated[int, Field(ge=0)] = 0
     concurrency: Literal["auto"] | Positive = "auto"
     racing: Racing = Racing()

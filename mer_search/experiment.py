@@ -7,6 +7,7 @@ optional `when: {attention: [spatial, ...]}`. All faults of a file are told in o
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -102,6 +103,15 @@ class Domain(Settings):
             return self.values
         return tuple(range(int(self.low), int(self.high) + 1, self.step))
 
+    def holds(self, value: Any) -> bool:
+        """Whether the leaf may take this value."""
+        if self.kind == "choice":
+            return any(type(value) is type(each) and value == each for each in self.values)
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not number or not self.low <= value <= self.high:
+            return False
+        return self.kind == "float" or (value - self.low) % self.step == 0
+
     def active(self, chosen: Mapping[str, Any]) -> bool:
         """Whether this leaf matters, given the values of the leaves `when` names."""
         return all(chosen.get(path) in values for path, values in self.when.items())
@@ -155,6 +165,12 @@ class Experiment:
             found = wider
         return list(dict.fromkeys(self.trial(chosen).features for chosen in found))
 
+    @property
+    def most_parameters(self) -> float:
+        """What `search.constraints` allow a model to have; infinite without one."""
+        ends = [float(each.partition("<=")[2]) for each in self.search.constraints]
+        return min(ends, default=math.inf)
+
     def as_file(self) -> dict[str, Any]:
         """The whole file, every default spelled out; `from_dict` reads it back equal."""
         flat = {**self.fixed, **{path: d.as_file() for path, d in self.domains.items()}}
@@ -164,7 +180,8 @@ class Experiment:
     def identity(self, data_digest: str) -> dict[str, Any]:
         """What makes this the same search; anything else may change between launches."""
         file = self.as_file()
-        search = {key: file["search"][key] for key in ("sampler", "seed", "racing")}
+        named = ("sampler", "seed", "racing", "first", "constraints")
+        search = {key: file["search"][key] for key in named}
         kept = {key: file[key] for key in ("features", "model", "train", "evaluation")}
         return {**kept, "search": search, "data": {"reader": self.data.reader,
                 "classes": self.data.classes, "digest": data_digest}}  # fmt: skip

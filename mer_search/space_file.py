@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from mer_search import search_plan
 from mer_search.config import SEARCHED, SECTIONS, Data, Trial, leaves
 from mer_search.errors import InputError, did_you_mean
 from mer_search.experiment import KINDS, Domain, Experiment, nest
@@ -83,6 +84,10 @@ def from_dict(
     fixed, domains = _leaves(_default_keyframes(tree, sections["data"]), found)
     domains = _ordered(domains, fixed, found)
     _check_values(fixed, domains, found)
+    if not found:
+        sections["search"] = search_plan.settled(
+            sections["search"], sections["evaluation"], fixed, domains=domains, faults=found
+        )
     if found:
         raise InputError(where, found)
     experiment = Experiment(name=name, fixed=fixed, domains=domains, **sections)

@@ -28,7 +28,7 @@ INVENTED_SPACE: dict[str, Any] = {
         "lstm_size": {"choice": [16, 32]},
     },
     "train": {"epochs": 3, "learning_rate": {"float": [1e-4, 1e-2], "log": True}},
-    "search": {"trials": 6},
+    "search": {"trials": 6, "racing": {"rule": "none"}},
 }
 
 

@@ -21,7 +21,8 @@ ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "config": GROUND,
     "experiment": SETTINGS,
-    "space_file": {*SETTINGS, "experiment"},
+    "search_plan": {*SETTINGS, "experiment"},
+    "space_file": {*SETTINGS, "experiment", "search_plan"},
     "datasets": {*GROUND, "datasets"},
     "features": {*SETTINGS, "datasets", "features"},
     "models": {*GROUND, "models"},
@@ -44,7 +45,7 @@ ALLOWED: dict[str, set[str]] = {
     "cli": {"errors", "commands", "quickstart"},
     "__main__": {"cli"},
     "report": {*GROUND, "report", "tracking", "study", "loso.metrics", "loso.estimates",
-               "loso.ledger", "loso.folds", "loso.result", "loso.megc_log"},
+               "loso.ledger", "loso.folds", "loso.result", "loso.megc_log", "loso.confirmed"},
     "export": {*SETTINGS, "experiment", "space_file", "export", "features", "models", "loso",
                "tracking", "datasets"},
 }  # fmt: skip

@@ -19,7 +19,10 @@ from mer_search.commands.options import (
 from mer_search.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
+    from mer_search.experiment import Experiment
+    from mer_search.loso.confirmed import Confirmed
     from mer_search.loso.ledger import Ledger
+    from mer_search.search.driver import Outcome
 
 Name = Annotated[str, typer.Argument(help="The search's name in the store.")]
 
@@ -45,6 +48,9 @@ def launch(
     store: Store = STORE,
     tracking: Tracking = None,
     address: Annotated[str | None, typer.Option(help="Of a running Ray cluster; or auto.")] = None,
+    warm_start: Annotated[
+        str | None, typer.Option(help="An earlier search whose trials guide the sampler.")
+    ] = None,
     settings: Settings = None,
     device: Device = "cpu",
 ) -> None:
@@ -55,6 +61,7 @@ def launch(
     from mer_search import space_file
     from mer_search.features.cache import Cache
     from mer_search.loso.ledger import Ledger
+    from mer_search.search.confirm import confirm
     from mer_search.search.driver import launch as stage
     from mer_search.search.live import Screen
     from mer_search.search.mirroring import Mirroring
@@ -69,11 +76,23 @@ def launch(
     try:
         outcome = stage(
             experiment, store=store, cache=Cache.default(), address=address, device=device,
-            progress=screen.extracts, watchers=(screen, mirror),
+            progress=screen.extracts, watchers=(screen, mirror), warm_start=warm_start,
         )  # fmt: skip
+        seeds = experiment.search.confirm if outcome.ended == "finished" else 0
+        again = confirm(experiment, ledger, cache=Cache.default(), address=address,
+                        watchers=(screen,)) if seeds else ()  # fmt: skip
     finally:
         screen.close()
         mirror.close()
+    _tell(outcome, again, experiment, store)
+    if outcome.ended == "interrupted":
+        raise typer.Exit(130)
+
+
+def _tell(
+    outcome: Outcome, again: tuple[Confirmed, ...], experiment: Experiment, store: str
+) -> None:
+    """How a launch ended, and what to type next."""
     out = console()
     if not outcome.started:
         out.print(
@@ -81,11 +100,13 @@ def launch(
         )
     if outcome.failed:
         out.print(f"{outcome.failed} trials failed; `mer-search status {experiment.name}` says why")
+    for trial in again:
+        out.print(trial.told(experiment.evaluation.objective))
+    if outcome.why:
+        out.print(f"{outcome.why}; raise it to go on")
     if outcome.ended != "finished":
         out.print(f"{outcome.ended}; the same command continues, no finished fold is lost")
     out.print(f"next: mer-search compare {experiment.name} --store {store}")
-    if outcome.ended == "interrupted":
-        raise typer.Exit(130)
 
 
 def stop(name: Name, store: Store = STORE) -> None:

@@ -1,10 +1,13 @@
 """Readers of published layouts, one file each; all return a `DataSet` of `Clip` records.
 
-    casme2      CASME II: both codings; raw, selected and cropped frames
-    manifest    a CSV of precomputed images or maps
-    synthetic   writes a semi-synthetic data set in CASME II's layout (`faces` makes its frames)
-    classes     emotion -> class: casme2-5, megc-3, a user's own
-    clips       the records
+    casme2, samm, smic, casme3, mmew, four_dme    the owners' layouts
+    megc2019     the composite of the first three
+    manifest     a CSV of precomputed images or maps
+    annotated    what data sets with a spreadsheet share; spreadsheet, folders, images: its parts
+    corrections  repairs to annotations, each with its source (corrections.csv)
+    synthetic    writes semi-synthetic data sets in these layouts (`faces` makes the frames)
+    classes      emotion -> class: casme2-5, megc-3, a user's own
+    clips        the records
 
 A new reader is one file with `read(root, *, classes)` and one line in `READERS`. It puts clips that
 cannot be used into `DataSet.faults` and raises only where nothing can be read at all.
@@ -23,16 +26,24 @@ from mer_search.errors import InputError, did_you_mean
 __all__ = ["READERS", "Clip", "DataSet", "Reader", "read"]
 
 READERS: dict[str, str] = {
-    "casme2": "mer_search.datasets.casme2",
-    "manifest": "mer_search.datasets.manifest",
+    "casme2": "casme2:read",
+    "samm": "samm:read",
+    "smic-hs": "smic:read_hs",
+    "smic-vis": "smic:read_vis",
+    "smic-nir": "smic:read_nir",
+    "casme3": "casme3:read",
+    "mmew": "mmew:read",
+    "4dme": "four_dme:read",
+    "megc2019": "megc2019:read",
+    "manifest": "manifest:read",
 }
-"""Reader -> its module, imported when it is asked for: pandas is slow to load."""
+"""Reader -> its module and function, imported when it is asked for: pandas is slow to load."""
 
 
 class Reader(Protocol):
-    """What every reader module offers."""
+    """What every reader is."""
 
-    def read(self, root: Path, *, classes: Classes | None = None) -> DataSet:
+    def __call__(self, root: Path, *, classes: Classes | None = None) -> DataSet:
         """All usable clips below `root`, the others as faults; `None`: the default classes."""
 
 
@@ -48,7 +59,8 @@ def read(
     Args:
         reader: a name in `READERS`.
         root: the data set's folder, or a manifest's CSV file.
-        classes: "casme2-5", "megc-3" or `{class: [emotion, ...]}`; None: the reader's default.
+        classes: a name in `classes.BUILT_IN` ("megc-3") or `{class: [emotion, ...]}`;
+            None: the reader's default.
         on_fault: "skip" goes on without the clips that `DataSet.faults` then names.
 
     Raises:
@@ -59,9 +71,10 @@ def read(
     if reader not in READERS:
         hint = did_you_mean(reader, READERS)
         raise InputError("data.reader", f"{reader!r} is no reader; {hint}")
-    module = cast(Reader, import_module(READERS[reader]))
+    module, _, function = READERS[reader].partition(":")
+    read_it = cast(Reader, getattr(import_module(f"mer_search.datasets.{module}"), function))
     root = Path(root).expanduser()
-    found = module.read(root, classes=classes)
+    found = read_it(root, classes=classes)
     fatal = _too_little(found)
     if fatal or (found.faults and on_fault == "refuse"):
         raise InputError(root, _with_cure(found.faults, fatal))

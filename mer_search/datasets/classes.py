@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from mer_search.errors import InputError, did_you_mean
 
@@ -25,12 +25,14 @@ class ClassMap:
         of: emotion, in lower case -> class name.
         emotions_out: dataset -> emotions of `of` that the protocol leaves out there.
         clips_out: dataset -> (subject, clip) pairs that the protocol leaves out by name.
+        by: what is looked up, the emotion or the objective class ("1" to "7").
     """
 
     names: tuple[str, ...]
     of: Mapping[str, str]
     emotions_out: Mapping[str, frozenset[str]] = field(default_factory=dict)
     clips_out: Mapping[str, frozenset[tuple[str, str]]] = field(default_factory=dict)
+    by: Literal["emotion", "objective"] = "emotion"
 
     def label(self, dataset: str, subject: str, clip: str, emotion: str) -> str | None:
         """The class of one clip, or None where the protocol leaves it out."""
@@ -51,10 +53,12 @@ def _map(classes: Mapping[str, Iterable[str]]) -> dict[str, str]:
     return {tidy(emotion): name for name, emotions in classes.items() for emotion in emotions}
 
 
-CASME2_5 = ClassMap(
-    names=("happiness", "surprise", "disgust", "repression", "others"),
-    of={name: name for name in ("happiness", "surprise", "disgust", "repression", "others")},
-)
+def _plain(*names: str) -> ClassMap:
+    """Each emotion its own class."""
+    return ClassMap(names=names, of={name: name for name in names})
+
+
+CASME2_5 = _plain("happiness", "surprise", "disgust", "repression", "others")
 
 MEGC_3 = ClassMap(
     names=("negative", "positive", "surprise"),
@@ -82,7 +86,40 @@ MEGC_3 = ClassMap(
     },
 )  # fmt: skip
 
-BUILT_IN: dict[str, ClassMap] = {"casme2-5": CASME2_5, "megc-3": MEGC_3}
+ROMAN = ("I", "II", "III", "IV", "V", "VI", "VII")
+
+
+def _objective(count: int) -> ClassMap:
+    """Classes I, II, ... of action units instead of estimated emotions.
+
+    Source: Davison et al. 2018, doi 10.3390/jimaging4100119. MEGC 2018 used I to V; VI holds a
+    handful of clips and VII all that fits nowhere.
+    """
+    of = {str(number): name for number, name in enumerate(ROMAN[:count], start=1)}
+    return ClassMap(names=ROMAN[:count], of=of, by="objective")
+
+
+BUILT_IN: dict[str, ClassMap] = {
+    "casme2-5": CASME2_5,
+    "samm-5": _plain("anger", "contempt", "happiness", "surprise", "others"),
+    "casme3-7": _plain("disgust", "surprise", "others", "fear", "anger", "sadness", "happiness"),
+    "mmew-6": _plain("happiness", "anger", "surprise", "disgust", "fear", "sadness"),
+    "4dme-5": _plain("positive", "negative", "surprise", "repression", "others"),
+    "megc-3": MEGC_3,
+    "megc-3+others": ClassMap(
+        names=(*MEGC_3.names, "others"), of={**MEGC_3.of, "others": "others"}
+    ),
+    "objective-5": _objective(5),
+    "objective-7": _objective(7),
+}
+
+
+def objective_class(cell: str) -> str | None:
+    """`"III"`, `"3"` and `"Class III"` -> `"3"`; None for anything else."""
+    word = cell.strip().upper().removeprefix("CLASS").strip()
+    if word in ROMAN:
+        return str(ROMAN.index(word) + 1)
+    return word if word in {str(number) for number in range(1, len(ROMAN) + 1)} else None
 
 
 def resolve(classes: Classes, emotions: Iterable[str]) -> ClassMap:

@@ -11,6 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,7 @@ class DataSet:
         clips: usable clips, sorted by key [N].
         faults: clips that cannot be used, one sentence each with file, value and cure.
         corrections: repairs that were applied to annotations, one sentence each.
+        notes: what is worth knowing and no fault, such as clips outside the classes.
         boundaries: "annotated" where clips are cut to annotated onset..offset, else "spotted".
     """
 
@@ -70,6 +75,7 @@ class DataSet:
     faults: tuple[str, ...] = ()
     corrections: tuple[str, ...] = ()
     boundaries: str = field(default="annotated")
+    notes: tuple[str, ...] = ()
 
     @property
     def subjects(self) -> tuple[tuple[str, str], ...]:
@@ -81,6 +87,24 @@ class DataSet:
         """Clips per class, every class present even with 0."""
         found = Counter(clip.label for clip in self.clips)
         return {name: found[name] for name in self.classes}
+
+    def to_pandas(self) -> pd.DataFrame:
+        """One row per clip: dataset, subject, clip, label, onset, apex, offset, length, frames.
+
+        Onset, apex and offset are positions in `frames` (a tuple of paths) and may be missing.
+        """
+        import pandas as pd
+
+        rows = [
+            (c.dataset, c.subject, c.name, c.label, c.onset, c.apex, c.offset, len(c.frames),
+             c.frames)
+            for c in self.clips
+        ]  # fmt: skip
+        columns = ["dataset", "subject", "clip", "label", "onset", "apex", "offset", "length",
+                   "frames"]  # fmt: skip
+        table = pd.DataFrame(rows, columns=columns)
+        table["label"] = pd.Categorical(table["label"], categories=list(self.classes))
+        return table.astype(dict.fromkeys(["onset", "apex", "offset"], "Int64"))
 
     @cached_property
     def digest(self) -> str:

@@ -107,7 +107,7 @@ def load(path: Path) -> list[Row]:
     """
     if not path.is_file():
         what = "is a folder; name the CSV in it" if path.is_dir() else "no such file; give a CSV"
-        raise InputError(path, f"{what} ({','.join((*NEEDED, '[frame]'))}) as data.root")
+        raise InputError(path, f"{what} ({','.join(NEEDED)}[,frame]) as data.root")
     lines = cells_of(path)
     if not lines:
         raise InputError(path, f"is empty; begin it with the header {','.join(NEEDED)}[,frame]")

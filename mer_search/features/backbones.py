@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mer_search.config import LAYERS
-from mer_search.errors import InputError, did_you_mean
+from mer_search.errors import InputError, WeightsMissing, did_you_mean
 from mer_search.features import weights
 from mer_search.features.align import warp
 from mer_search.features.networks import cut, fold_norms, network, randomise
@@ -123,7 +123,7 @@ def build(
 
     Raises:
         InputError: an unknown network or layer.
-        WeightsMissing: pretrained weights that are not on this machine.
+        WeightsMissing: pretrained weights that are not on this machine, or end before `layer`.
     """
     if layer not in LAYERS.get(name, ()):
         cure = did_you_mean(layer, LAYERS[name]) if name in LAYERS else did_you_mean(name, LAYERS)
@@ -132,8 +132,21 @@ def build(
         return Patches(grid)
     net = network(name)
     if pretrained:
-        net.load_state_dict(weights.load(name)[0], assign=True)
+        _load(net, name, layer)
     else:
         randomise(net)
     fold_norms(net)
     return FaceNetwork(cut(net, layer), INPUTS[name], device=device, precision=precision)
+
+
+def _load(net: nn.Module, name: str, layer: str) -> None:
+    """The present weights; files called notop have none of VGG-Face's fc6 and fc7."""
+    state = weights.load(name)[0]
+    lacking = sorted(cut(net, layer).state_dict().keys() - state.keys())
+    if lacking:
+        raise WeightsMissing(
+            name,
+            f"the file that was imported ends before {layer} ({lacking[0]} is missing); import a "
+            "whole one, or use an earlier layer",
+        )
+    net.load_state_dict(state, assign=True, strict=name != "vgg-face")

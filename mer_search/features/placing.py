@@ -74,7 +74,7 @@ def stored(cache: Cache, key: str, clip: Clip, report: Report, names: Sequence[s
     try:
         return cache.arrays(key, names) or {}
     except DamagedRecord as damage:
-        log.warning("%s", damage)
+        log.info("%s", damage)  # the note below reaches the user, once
         report.note(clip, "its cache entry was damaged and is computed again")
         return {}
 

@@ -65,7 +65,8 @@ SOURCES = {
     "vgg-face": Source(
         "VGG-16, VGG-Face, O. Parkhi et al. 2015",
         "non-commercial research (as reported; ask the owners)",
-        "vgg_face_dag.pth, the PyTorch conversion by S. Albanie",
+        "vgg_face_dag.pth (the PyTorch conversion by S. Albanie), VGG_FACE.t7, "
+        "vggface-9d491dd7c30312.pth, vgg_face_weights.h5 or rcmalli_vggface_tf_vgg16.h5",
     ),
 }
 

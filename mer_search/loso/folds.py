@@ -91,7 +91,7 @@ def make_folds(
     blocks: Literal["auto"] | Sequence[int] = "auto",
     seed: int = 0,
 ) -> Folds:
-    """Leave-one-subject-out (`loso`) or leave-a-group-of-subjects-out (`group-5`) folds.
+    """Folds that leave out one subject (`loso`), some (`group-5`), or a data set (`lodo`).
 
     The order depends on the data and `seed` only, not on the order of the clips: large subjects
     first, classes balanced in every prefix, so that early blocks say most about the final score.
@@ -102,8 +102,8 @@ def make_folds(
         blocks: folds per block, or `auto`: doubling sizes, the last block takes the rest.
 
     Raises:
-        InputError: fewer than two subjects, an unknown protocol, more groups than subjects,
-            lengths that differ, or block sizes that do not sum to F.
+        InputError: fewer than two subjects (under lodo: data sets), an unknown protocol, more
+            groups than subjects, lengths that differ, or block sizes that do not sum to F.
     """
     if len(subject) != len(label):
         raise InputError("folds", f"{len(subject)} subjects but {len(label)} labels; give one each")
@@ -117,7 +117,10 @@ def make_folds(
     counts = np.zeros((len(names), int(np.max(label)) + 1))
     np.add.at(counts, (np.array([index[each] for each in subject]), np.asarray(label)), 1.0)
     counts *= np.exp(JITTER * rng.standard_normal((len(names), 1)))
-    groups = _groups(counts, _group_count(protocol, len(names)))
+    if protocol == "lodo":
+        groups = _datasets(names)
+    else:
+        groups = _groups(counts, _group_count(protocol, len(names)))
     order = _racing_order(np.stack([counts[group].sum(0) for group in groups]))
     folds = tuple(tuple(names[row] for row in groups[fold]) for fold in order)
     sizes = auto_blocks(len(folds)) if blocks == "auto" else blocks
@@ -159,13 +162,29 @@ def _group_count(protocol: str, subjects: int) -> int:
         return subjects
     found = re.fullmatch(r"group-([2-9]|[1-9]\d+)", protocol)
     if found is None:
-        raise InputError("evaluation.folds", f"{protocol!r} must be loso or group-K with K >= 2")
+        raise InputError(
+            "evaluation.folds", f"{protocol!r} must be loso, lodo or group-K with K >= 2"
+        )
     if int(found[1]) > subjects:
         raise InputError(
             "evaluation.folds",
             f"{protocol} needs {found[1]} subjects and there are {subjects}; use loso",
         )
     return int(found[1])
+
+
+def _datasets(names: Sequence[Subject]) -> list[list[int]]:
+    """Subjects (rows) by data set."""
+    rows: dict[str, list[int]] = {}
+    for row, (dataset, _) in enumerate(names):
+        rows.setdefault(dataset, []).append(row)
+    if len(rows) < 2:
+        raise InputError(
+            "evaluation.folds",
+            f"lodo leaves one data set out and all clips are of {next(iter(rows))}; use loso, or "
+            "a reader of several data sets such as megc2019",
+        )
+    return list(rows.values())
 
 
 def _groups(counts: NDArray[np.float64], groups: int) -> list[list[int]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from mer_search.loso.folds import Folds
 from mer_search.loso.ledger import FoldBlock
 from mer_search.loso.train import HeldOut, predict, train_bank, widest_bank
 
+MEMINFO = Path("/proc/meminfo")
 SHARE_OF_FREE = 0.5
 """Part of the free memory one block may plan with; the rest is for neighbours on the machine."""
 
@@ -35,6 +37,11 @@ def free_bytes(device: str) -> int:
     """Memory that is free now on the device."""
     if device.startswith("cuda"):
         return int(torch.cuda.mem_get_info(torch.device(device))[0])
+    # Free pages alone would be next to nothing once files were read: Linux keeps them in memory,
+    # the feature cache among them, and gives that memory back when it is asked for.
+    if MEMINFO.exists():
+        rows = dict(line.split(":", 1) for line in MEMINFO.read_text().splitlines())
+        return int(rows["MemAvailable"].split()[0]) * 1024
     return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
@@ -47,8 +54,8 @@ def averaged(again: Sequence[HeldOut]) -> HeldOut:
     """Means of the probabilities and maps that several trainings gave the same clips."""
     if len(again) == 1:
         return again[0]
-    maps = {
-        name: np.stack([one.maps[name] for one in again]).mean(0, np.float32).astype(np.float16)
+    maps: dict[str, NDArray[np.float16]] = {
+        name: np.asarray(np.mean([one.maps[name] for one in again], 0, np.float32), np.float16)
         for name in again[0].maps
     }
     probs = np.mean([one.probs for one in again], 0)

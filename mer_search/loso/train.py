@@ -147,6 +147,12 @@ class Training:
         return paid
 
 
+def parameters(model: config.Model, shape: tuple[int, int, int, int], classes: int) -> int:
+    """Trained numbers of one fold's model on features of shape [N,K,R,D]."""
+    shapes = Architecture(**arguments(model, shape, classes)).shapes()
+    return sum(math.prod(each) for each in shapes.values())
+
+
 def widest_bank(
     free: int,
     shape: tuple[int, int, int, int],
@@ -240,7 +246,8 @@ def _check(x: Tensor, label: Tensor, held_out: Tensor, classes: int) -> None:
             f"features [N,K,R,D] {tuple(x.shape)}, labels [N] {tuple(label.shape)} and held_out "
             f"[F,N] {tuple(held_out.shape)} do not belong together"
         )
-    if wrong := int((~(x.abs() <= LARGEST)).sum()):
+    # Some clips at a time: the sizes of all of them would be a second copy of x.
+    if wrong := sum(int((~(part.abs() <= LARGEST)).sum()) for part in torch.split(x, 16)):
         faults.append(
             f"{wrong} of {x.numel()} values are not finite or above {LARGEST:g}; extract again"
         )

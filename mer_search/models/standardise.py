@@ -12,9 +12,12 @@ def standardisation(x: Tensor, training: Tensor) -> tuple[Tensor, Tensor]:
     Sums in double precision, clip by clip: a common shift would be steadier, but it would carry
     a held-out clip into its fold. A channel that never varies gets deviation 1.
     """
-    clips = [clip.flatten(0, -2).double() for clip in x]
-    sums = torch.stack([clip.sum(0) for clip in clips])
-    squares = torch.stack([clip.square().sum(0) for clip in clips])
+    # Written in place: small results between clips' copies would keep the freed copies apart.
+    sums, squares = x.new_zeros((2, len(x), x.shape[-1]), dtype=torch.double)
+    for clip, total, square in zip(x, sums, squares, strict=True):
+        rows = clip.flatten(0, -2).double()
+        torch.sum(rows, 0, out=total)
+        torch.sum(rows.square(), 0, out=square)
     share = training.double()
     share = share / (share.sum(1, keepdim=True).clamp(min=1) * x[0, ..., 0].numel())
     mean = share @ sums

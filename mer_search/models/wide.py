@@ -80,6 +80,11 @@ class Wide:
                     self.take(fold, part, out)
         return whole
 
+    def release(self) -> None:
+        """Lets go of the graph, which holds this object: in a ring neither would ever be freed."""
+        self.pairs.clear()
+        self.last = self.last.detach()
+
 
 class _Gather(torch.autograd.Function):
     @staticmethod
@@ -89,7 +94,9 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *_: Tensor) -> tuple[Tensor | None, None]:
-        return ctx.wide.gradient(), None
+        whole = ctx.wide.gradient()
+        ctx.wide.release()
+        return whole, None
 
 
 class _Shared(torch.autograd.Function):

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mer_search.errors import InputError, did_you_mean
+from mer_search.loso.confirmed import Confirmed, confirmed
 from mer_search.loso.estimates import Estimate, correct
 from mer_search.loso.ledger import STATES, Ledger, searches
 from mer_search.loso.metrics import (
@@ -42,6 +43,7 @@ class Search:
         results: every trial, by number.
         counts: of the finished trials, in their order; None without any.
         estimate: what the best of them is worth; None without any.
+        confirmed: the best trials with fresh seeds, where `search.confirm` asked for them.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Search:
     results: tuple[LosoResult, ...]
     counts: SubjectCounts | None
     estimate: Estimate | None
+    confirmed: tuple[Confirmed, ...] = ()
 
     @property
     def objective(self) -> str:
@@ -145,7 +148,8 @@ def read(ledger: Ledger) -> Search:
     counts = subject_counts(finished) if finished else None
     objective = file["evaluation"]["objective"]
     estimate = correct(counts, objective=objective, trials=len(results)) if counts else None
-    return Search(ledger.name, file, protocol, results, counts, estimate)
+    again = confirmed(ledger, results, objective)
+    return Search(ledger.name, file, protocol, results, counts, estimate, again)
 
 
 def check_exist(ledgers: Iterable[Ledger]) -> None:

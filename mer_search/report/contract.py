@@ -15,6 +15,7 @@ from mer_search.loso.metrics import OBJECTIVES, confusion
 from mer_search.loso.result import LosoResult
 from mer_search.report.account import Search
 from mer_search.report.cost import nested_cost
+from mer_search.report.pareto import front
 
 LABEL = "selected: this score chose the trial, so it is optimistic"
 
@@ -39,6 +40,8 @@ def document(account: Search) -> dict[str, Any]:
         "states": account.states,
         "trials": [_trial(result, account.folds) for result in account.results],
         "best": _best(account),
+        "pareto": front(account),
+        "confirmed": [trial.as_json() for trial in account.confirmed],
         "chance": account.chances or None,
         "majority": {"class": name, **scores},
         "damaged": list(account.damaged),

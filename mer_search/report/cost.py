@@ -39,6 +39,8 @@ def nested_cost(account: Search) -> NestedCost:
     protocol = str(account.file["evaluation"]["folds"])
     group = re.fullmatch(r"group-(\d+)", protocol)
     folds = int(group[1]) if group else subjects - -(-subjects // outer)
+    if protocol == "lodo":
+        folds = len({dataset for dataset, _ in account.protocol.subject})
     trials = len(account.results)
     trainings = folds * trials * outer
     done = sum(result.folds_done for result in account.results)

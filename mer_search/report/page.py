@@ -35,6 +35,11 @@ def render(found: Comparison) -> str:
     plots: dict[str, Any] = {}
     names = ", ".join(search.name for search in found.searches)
     body = element("main", element("h1", names), list(_content(found, plots)))
+    return offline(f"{names} - mer-search report", body, plots)
+
+
+def offline(title: str, body: Element, plots: dict[str, Any]) -> str:
+    """A page that needs nothing but itself; `plots` are drawn into the elements of their ids."""
     own = files("mer_search.report")
     library, script = _library(), own.joinpath("page.js").read_text("utf-8")
     return document(
@@ -45,7 +50,7 @@ def render(found: Comparison) -> str:
                 element("meta", charset="utf-8"),
                 _policy(library, script),
                 element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-                element("title", f"{names} - mer-search report"),
+                element("title", title),
                 element("style", own.joinpath("page.css").read_text("utf-8")),
             ),
             element(

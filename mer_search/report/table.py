@@ -11,7 +11,7 @@ from rich.text import Text
 
 from mer_search.loso.metrics import OBJECTIVES
 from mer_search.loso.result import LosoResult
-from mer_search.report import words
+from mer_search.report import pareto, words
 from mer_search.report.account import Search
 from mer_search.report.compare import BestOfAll, Comparison
 
@@ -23,7 +23,9 @@ def render(found: Comparison, *, width: int = 80) -> RenderableType:
     """Everything about one search, or several with their differences, for a terminal's width."""
     parts: list[RenderableType] = []
     for search in found.searches:
-        parts += [leaderboard(search, width=width), Text("\n".join(sentences(search))), Text("")]
+        parts += [leaderboard(search, width=width)]
+        parts += [Text(""), unbeaten] if (unbeaten := pareto.table(search)) else []
+        parts += [Text("\n".join(sentences(search))), Text("")]
     parts += [Text("\n".join(verdicts(found)))] if len(found.searches) > 1 else []
     return Group(*parts)
 
@@ -86,6 +88,8 @@ def sentences(search: Search) -> Iterator[str]:
         yield words.recalls(search)
     yield from words.caveats(search)
     yield from words.troubles(search)
+    for trial in search.confirmed:
+        yield f"Fresh seeds, {trial.told(words.NAMES[search.objective])}."
     if search.best is not None:
         yield words.publication(search)
 

@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from mer_search.config import digest_of
 from mer_search.experiment import Experiment
 from mer_search.loso.ledger import Ledger, State, TrialRecord
 from mer_search.loso.result import Protocol, read_result
+from mer_search.search.limits import Limits
 from mer_search.search.standings import Standings
+from mer_search.search.storing import StoreFault, writing
+from mer_search.search.troubles import Troubles
 from mer_search.study.rebuild import Proposals
-
-HOPELESS = 3
-"""So many failures without a single finished block end the search: the next would fail as well."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ class Book:
 
     Args:
         trials: how many the search shall have in all, those of earlier launches counted.
+        warm: trials of earlier searches that guide the sampler.
         tell: called with every News, in the driver's thread.
     """
 
@@ -45,11 +46,15 @@ class Book:
         protocol: Protocol,
         *,
         trials: int,
+        warm: Iterable[TrialRecord] = (),
         tell: Callable[[News], None] = lambda news: None,
     ) -> None:
         self.experiment, self.ledger, self.protocol = experiment, ledger, protocol
-        records = ledger.trials()
-        self.proposals = Proposals(experiment, records)
+        records = [self._sound(record) for record in ledger.trials()]
+        self.proposals = Proposals(experiment, records, warm=warm)
+        self.limits = Limits.of(experiment.search, records, protocol.folds)
+        self.troubles = Troubles()
+        self.why = ""  # nothing new is started, if not because of a wish
         self.waiting = deque(record for record in records if record.state == "RUNNING")
         self.left = max(0, trials - len(records))
         evaluation, search = experiment.evaluation, experiment.search
@@ -61,16 +66,14 @@ class Book:
             search.racing.stop_below,
             search.seed,
         )
-        for record in records:
-            self._measure(record)
+        if self.racing:
+            self.standings.remember(records, ledger)
         self.done = {_key(each): each for each in reversed(records) if each.state == "COMPLETE"}
         self.running: dict[int, TrialRecord] = {}
         self.spent: dict[int, dict[int, float]] = {}
         self.tell = tell
         self.stopping = False  # nothing new is started
         self.signalled = False  # because of a signal
-        self.reasons: list[str] = []
-        self._blocks_seen = False
 
     @property
     def todo(self) -> int:
@@ -79,12 +82,12 @@ class Book:
 
     @property
     def hopeless(self) -> bool:
-        """Every trial so far failed before its first block."""
-        return len(self.reasons) >= HOPELESS and not self._blocks_seen
+        """The next trial would fail as well."""
+        return self.troubles.hopeless
 
     def next(self) -> TrialRecord | None:
         """The next trial, written to the ledger; None when there is none to start."""
-        if self.stopping or self.hopeless or self.ledger.stop_asked():
+        if self._shall_stop() or self.hopeless:
             self.stopping = True
             return None
         record = self.waiting.popleft() if self.waiting else self._propose()
@@ -99,12 +102,21 @@ class Book:
         """A new trial, or None when there are enough; known answers are given from the ledger."""
         while self.left:
             self.left -= 1
-            number, params, distributions = self.proposals.ask()
+            if (proposal := self.proposals.ask()) is None:  # a grid has an end
+                self.left = 0
+                return None
+            number, params, distributions = proposal
             record = TrialRecord(number, "RUNNING", params, distributions, started=time.time())
             known = self.done.get(_key(record))
-            if known is None or not self._answer(record, known):
-                self.ledger.write_trial(record)
-                return record
+            try:
+                if known is None or not self._answer(record, known):
+                    with writing(self.ledger):
+                        self.ledger.write_trial(record)
+                    return record
+            except StoreFault as fault:
+                self.give_up(str(fault))
+                self.left += 1
+                return None
         return None
 
     def _answer(self, record: TrialRecord, known: TrialRecord) -> bool:
@@ -112,39 +124,52 @@ class Book:
         blocks = read_result(self.ledger, known, self.protocol).blocks
         if len(blocks) < len(self.protocol.folds.blocks):
             return False
-        for index, block in blocks.items():
-            self.ledger.write_block(record.number, index, block)
         reason = f"the same settings as trial {known.number}, whose predictions these are"
         record = record.ended("COMPLETE", values=known.values, reason=reason, seconds=0.0)
-        self.ledger.write_trial(record)
+        record = replace(record, measured={**known.measured, "seconds": known.seconds})
+        with writing(self.ledger):
+            for index, block in blocks.items():
+                self.ledger.write_block(record.number, index, block)
+            self.ledger.write_trial(record)
         self.proposals.tell(record)
         self._measure(record)
         scores = read_result(self.ledger, record, self.protocol).scores
         self.tell(News(record, len(self.protocol.folds), scores))
         return True
 
-    def block(self, number: int, index: int, scores: dict[str, float], seconds: float) -> bool:
+    def block(
+        self,
+        number: int,
+        index: int,
+        scores: dict[str, float],
+        seconds: float,
+        measured: dict[str, float] | None = None,
+    ) -> bool:
         """Block `index` of a trial is in the ledger. Returns whether the trial shall go on.
 
         A retried trial reports its blocks again: what is known already is not recorded twice.
         """
         record, bounds = self.running[number], self.protocol.folds.blocks
-        self._blocks_seen = True
+        self.troubles.block()
         self.spent[number][index] = seconds
         if new := index >= len(record.values):
             value = scores[self.experiment.evaluation.objective]
-            record = replace(record, values=(*record.values, value))
+            record = replace(record, values=(*record.values, value), measured=measured or {})
             self.running[number] = record
-            self.ledger.write_trial(record)
+            self.limits.folds += bounds[index][1] - bounds[index][0]
+            self._write(record)
             self._measure(record)
         if index == len(bounds) - 1:
             self.end(number, "COMPLETE", scores=scores)
             return False
         if new and self.racing and (decision := self.standings.judge(number)).stop:
+            if decision.forecast is not None:
+                known = {**record.sampler, "forecast": decision.forecast}
+                self.running[number] = replace(record, sampler=known)
             self.end(number, "STOPPED", decision.reason, scores)
             return False
         self.tell(News(record, bounds[index][1], scores))
-        self.stopping = self.stopping or self.ledger.stop_asked()
+        self.stopping = self._shall_stop()
         return not self.stopping
 
     def end(
@@ -154,14 +179,47 @@ class Book:
         record = self.running.pop(number)
         seconds = sum(self.spent.pop(number).values())
         record = record.ended(state, values=record.values, reason=reason, seconds=seconds)
-        self.ledger.write_trial(record)
+        known = scores or {}
+        beside = {str(n): known[n] for n in self.experiment.evaluation.beside if n in known}
+        record = replace(record, measured={**record.measured, **beside})
+        self._write(record)
         self.proposals.tell(record)
         if state == "COMPLETE":
             self.done.setdefault(_key(record), record)
         if state == "FAILED":
-            self.reasons.append(reason)
+            self.troubles.failed(reason)
         done = self.protocol.folds.blocks[len(record.values) - 1][1] if record.values else 0
         self.tell(News(record, done, scores or {}))
+
+    def breaks(self, number: int, measured: dict[str, float], excess: float, reason: str) -> None:
+        """A trial breaks a constraint: it is not trained, and the sampler learns by how much."""
+        told = {**self.running[number].sampler, "constraints:parameters": excess}
+        self.running[number] = replace(self.running[number], measured=measured, sampler=told)
+        self.end(number, "STOPPED", reason)
+
+    def give_up(self, why: str) -> None:
+        """Nothing new is started; trials that run stay RUNNING for the next launch."""
+        self.why, self.stopping = self.why or why, True
+
+    def _shall_stop(self) -> bool:
+        if reached := self.limits.reached:
+            self.give_up(reached)
+        return self.stopping or self.ledger.stop_asked()
+
+    def _write(self, record: TrialRecord) -> None:
+        """A record that cannot be written stays RUNNING on disk: its blocks are found again."""
+        try:
+            with writing(self.ledger):
+                self.ledger.write_trial(record)
+        except StoreFault as fault:
+            self.give_up(str(fault))
+
+    def _sound(self, record: TrialRecord) -> TrialRecord:
+        """A finished trial whose blocks are not all whole goes on, to compute these again."""
+        whole = len(self.protocol.folds.blocks)
+        if record.state != "COMPLETE" or len(self.ledger.sound(record.number)) >= whole:
+            return record
+        return replace(record, state="RUNNING")
 
     def _measure(self, record: TrialRecord) -> None:
         """Brings the standings up to date with the ledger."""
@@ -171,6 +229,7 @@ class Book:
     def leave(self, number: int) -> None:
         """A trial is interrupted: its record stays RUNNING, the next launch goes on with it."""
         self.running.pop(number, None)
+        self.spent.pop(number, None)
 
 
 def _key(record: TrialRecord) -> str:

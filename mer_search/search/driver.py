@@ -19,6 +19,8 @@ from mer_search.loso.ledger import Ledger
 from mer_search.search.book import Book, News
 from mer_search.search.hold import hold
 from mer_search.search.prepare import Prepared, Progress, prepare
+from mer_search.search.storing import StoreFault, writing
+from mer_search.search.warming import warm
 
 RETRIES = 3
 """Times a trial starts again after its worker was lost; finished blocks are not computed again."""
@@ -45,12 +47,14 @@ class Outcome:
         ended: all trials are there, someone asked with `mer-search stop`, or a signal came.
         started: trials that this launch started or went on with.
         failed: trials of this launch that failed.
+        why: the limit that ended it; empty where it was none.
     """
 
     prepared: Prepared
     ended: Literal["finished", "stopped", "interrupted"]
     started: int
     failed: int
+    why: str = ""
 
 
 class Watcher:
@@ -70,21 +74,26 @@ def launch(
     device: str = "cpu",
     progress: Progress | None = None,
     watchers: tuple[Watcher, ...] = (),
+    warm_start: str | None = None,
 ) -> Outcome:
     """Runs the search until it has `experiment.search.trials` trials, or someone stops it.
 
     Args:
         address: of a running Ray cluster, or None for one on this machine that ends with this call.
+        warm_start: an earlier search of this store whose trials guide the sampler.
         device: where frames are embedded; trials use what Ray grants them.
 
     Raises:
         InputError, SearchDiffers, WeightsMissing: see `prepare`.
         SearchHeld: another driver runs this search.
-        MerSearchError: no trial gets as far as its first block.
+        MerSearchError: no trial gets as far as its first block, or many fail in a row.
+        StoreFault: the store cannot be written.
     """
     ledger = Ledger(store, experiment.name)
-    with hold(ledger):
+    with writing(ledger), hold(ledger):
         ledger.forget_stop()
+        says = [watcher.says for watcher in watchers][:1]
+        known = warm(experiment, ledger, warm_start, says=says[0] if says else lambda told: None)
         prepared = prepare(experiment, ledger, cache=cache, device=device, progress=progress)
 
         def tell(news: News) -> None:
@@ -92,7 +101,7 @@ def launch(
                 watcher.news(news)
 
         trials = experiment.search.trials
-        book = Book(experiment, ledger, prepared.protocol, trials=trials, tell=tell)
+        book = Book(experiment, ledger, prepared.protocol, trials=trials, warm=known, tell=tell)
         todo = book.todo
         if todo:
             with _ray(address) as slots_now, _signals(book, watchers):
@@ -100,15 +109,14 @@ def launch(
                 for watcher in watchers:
                     watcher.begins(prepared, book, slots())
                 _tune(experiment, book, prepared, cache=cache, slots=slots)
+        if book.why and not book.limits.reached:
+            raise StoreFault(book.why)
         if book.hopeless:
-            raise MerSearchError(
-                f"{len(book.reasons)} trials failed before their first block and none succeeded, "
-                f"so the search ended; the last one said: {book.reasons[-1]}"
-            )
+            raise MerSearchError(book.troubles.told())
     ended: Literal["finished", "stopped", "interrupted"] = "finished"
     if book.stopping:
         ended = "interrupted" if book.signalled else "stopped"
-    return Outcome(prepared, ended, todo - book.todo, len(book.reasons))
+    return Outcome(prepared, ended, todo - book.todo, len(book.troubles.reasons), book.why)
 
 
 def _tune(

@@ -92,6 +92,13 @@ class BlockScheduler(FIFOScheduler):
 
 def hear(book: Book, number: int, result: dict[str, Any]) -> bool:
     """Passes what a worker reported to the book. Returns whether the trial shall go on."""
+    if "store" in result:  # the trial is whole, the disk is not
+        book.give_up(str(result["store"]))
+        return False
+    measured = {"parameters": float(result["parameters"])} if "parameters" in result else {}
+    if "broken" in result:
+        book.breaks(number, measured, float(result["excess"]), str(result["broken"]))
+        return False
     if "failed" in result:
         book.end(number, "FAILED", str(result["failed"]))
         return False
@@ -99,4 +106,4 @@ def hear(book: Book, number: int, result: dict[str, Any]) -> bool:
         return True
     flat = {key.removeprefix("scores/"): value for key, value in result.items()}
     scores = {name: float(flat[name]) for name in OBJECTIVES}
-    return book.block(number, int(result["block"]), scores, float(result["seconds"]))
+    return book.block(number, int(result["block"]), scores, float(result["seconds"]), measured)

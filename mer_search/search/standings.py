@@ -5,12 +5,14 @@ Letters: F folds, P folds of a finished prefix, C classes.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from mer_search.loso.ledger import Ledger, TrialRecord
 from mer_search.loso.metrics import OBJECTIVES
-from mer_search.loso.result import LosoResult, Protocol
+from mer_search.loso.result import LosoResult, Protocol, read_result
 from mer_search.search.racing import Counts, Decision, Race, count_by_fold, decide, prefix_score
 
 
@@ -20,7 +22,8 @@ class Standings:
 
     Attributes:
         rule: a name of `racing.RULES`.
-        counts: of each trial's finished prefix [P, C, C], by number.
+        counts: finished prefixes [P, C, C] of running trials and of the incumbent, by number.
+        values: the objective after each finished block of every trial, by number.
         finals: objective of the trials with all folds, by number.
     """
 
@@ -30,7 +33,24 @@ class Standings:
     stop_below: float
     seed: int
     counts: dict[int, Counts] = field(default_factory=dict)
+    values: dict[int, tuple[float, ...]] = field(default_factory=dict)
     finals: dict[int, float] = field(default_factory=dict)
+
+    def remember(self, records: Iterable[TrialRecord], ledger: Ledger) -> None:
+        """Trials of earlier launches, from their records: only the incumbent's blocks are read."""
+        last = len(self.protocol.folds.blocks)
+        for record in records:
+            self.values[record.number] = record.values
+            if record.state == "COMPLETE" and len(record.values) == last:
+                self.finals[record.number] = record.values[-1]
+            elif record.state == "RUNNING":
+                self.add(read_result(ledger, record, self.protocol))
+        while (best := self.incumbent) is not None and best not in self.counts:
+            record = ledger.trial(best)
+            self.add(read_result(ledger, record, self.protocol))
+            if len(self.counts.get(best, ())) < len(self.protocol.folds):
+                del self.finals[best]  # its blocks are damaged
+                self.counts.pop(best, None)
 
     def add(self, result: LosoResult) -> None:
         """What a trial has predicted so far; only its unbroken prefix of blocks counts."""
@@ -47,6 +67,9 @@ class Standings:
             classes=len(self.protocol.classes),
         )  # fmt: skip
         self.counts[result.record.number] = counts
+        ends = [end for _, end in self.protocol.folds.blocks[:prefix]]
+        scores = (prefix_score(counts, end, objective=self.objective) for end in ends)
+        self.values[result.record.number] = tuple(scores)
         if stop == len(self.protocol.folds):
             final = float(OBJECTIVES[self.objective](counts.sum(0)))
             self.finals[result.record.number] = final
@@ -60,11 +83,14 @@ class Standings:
 
     def judge(self, number: int) -> Decision:
         """Whether the trial's remaining folds are worth training."""
+        if number not in self.counts:
+            return Decision(False, None, "its first block cannot be read")
         own, best = self.counts[number], self.incumbent
+        block = [end for _, end in self.protocol.folds.blocks].index(len(own))
         others = [
-            prefix_score(counts, len(own), objective=self.objective)
-            for other, counts in self.counts.items()
-            if other != number and len(counts) >= len(own)
+            values[block]
+            for other, values in self.values.items()
+            if other != number and len(values) > block
         ]
         race = Race(
             incumbent=None if best is None else self.counts[best],

@@ -5,6 +5,7 @@ Finished blocks are read from the ledger, never computed again. No Tune checkpoi
 
 from __future__ import annotations
 
+import math
 import os
 import traceback
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from mer_search.features.records import FeatureSet
 from mer_search.loso.ledger import FoldBlock, Ledger
 from mer_search.loso.result import Protocol, pooled, read_result, scores_of
 from mer_search.loso.run import regions_of, run_block
+from mer_search.loso.train import parameters
+from mer_search.search.storing import StoreFault, writing
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,9 @@ class LosoTrial(tune.Trainable):
         """Called once per process; `tune.with_parameters` brings the material."""
         assert material is not None
         self.material, self.ledger = material, material.ledger
+        self.most = material.experiment.most_parameters
+        beside = material.experiment.evaluation.beside
+        self.counted = "parameters" in beside or self.most < math.inf
         self.features: FeatureSet | None = None
         self.assembled: object = None
         torch.set_num_threads(max(1, int(material.experiment.resources.cpu)))
@@ -62,8 +68,16 @@ class LosoTrial(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         """The next block: its pooled scores so far, or `failed` with the reason."""
+        measured: dict[str, Any] = {}
         try:
+            if self.counted:
+                measured = {"parameters": self._parameters()}
+                if (excess := measured["parameters"] / self.most - 1) > 0:
+                    broken = f"{measured['parameters']} parameters, constraint {self.most:g}"
+                    return {**measured, "excess": excess, "broken": broken, "done": True}
             block = self._block()
+        except StoreFault as fault:
+            return {"store": str(fault), "done": True}
         except MerSearchError as fault:
             return {"failed": str(fault), "done": True}
         # A border: whatever goes wrong inside a trial becomes its recorded reason.
@@ -74,6 +88,7 @@ class LosoTrial(tune.Trainable):
         index, self.index = self.index, self.index + 1
         known = {i: b for i, b in self.blocks.items() if i <= index}
         return {
+            **measured,
             "block": index,
             "seconds": block.seconds,
             "scores": self._scores(known),
@@ -86,9 +101,15 @@ class LosoTrial(tune.Trainable):
             folds, device = self.material.protocol.folds, _device()
             block = run_block(self._features(), folds, self.index, trial=self.trial, device=device,
                               seeds=self.material.experiment.evaluation.seeds)  # fmt: skip
-            self.ledger.write_block(self.number, self.index, block)
+            with writing(self.ledger):
+                self.ledger.write_block(self.number, self.index, block)
             self.blocks[self.index] = block
         return self.blocks[self.index]
+
+    def _parameters(self) -> int:
+        features = self._features()
+        classes = len(self.material.protocol.classes)
+        return parameters(self.trial.model, features.x.shape, classes)
 
     def _features(self) -> FeatureSet:
         """Assembled from the cache; kept while the next trial asks for the same."""

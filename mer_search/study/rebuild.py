@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 import optuna
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import ArgumentError, OperationalError
 
@@ -24,43 +26,120 @@ STATES = {
 
 
 class Proposals:
-    """Asks Optuna for trials and tells it what became of them, by number."""
+    """Asks Optuna for trials and tells it what became of them, by number.
 
-    def __init__(self, experiment: Experiment, records: Iterable[TrialRecord] = ()) -> None:
+    Attributes:
+        study: what users see: the search's trials, stopped ones PRUNED.
+        guide: what the sampler sees: the same study, or a private one where the sampler ignores
+            PRUNED trials (gp gets their forecast as final score) or earlier searches come first.
+
+    Args:
+        warm: trials of earlier searches that are points of this one's space.
+    """
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        records: Iterable[TrialRecord] = (),
+        *,
+        warm: Iterable[TrialRecord] = (),
+    ) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self.experiment = experiment
-        self.study = optuna.create_study(direction="maximize")
+        self.experiment, search = experiment, experiment.search
+        self.study = self.guide = new_study(experiment)
+        warm = tuple(warm)
+        self.private = bool(warm) or search.sampler == "gp"
+        if self.private:
+            self.guide = new_study(experiment)
+        self.place: dict[int, int] = {}
+        for record in warm:
+            self.guide.add_trial(frozen(record, experiment))
+        self.queue = [*search.first, *(space.grid(experiment) if search.sampler == "grid" else ())]
         for record in sorted(records, key=lambda each: each.number):
             self._fill_up_to(record.number)
-            self.study.add_trial(frozen(record))
+            self._add(record)
 
-    def ask(self) -> tuple[int, dict[str, Any], dict[str, Any]]:
-        """The next trial: its number, its parameters, and the domains they came from."""
-        number = len(self.study.get_trials(deepcopy=False))
-        search = self.experiment.search
-        self.study.sampler = space.sampler(search.sampler, seed=search.seed, number=number)
-        trial = self.study.ask()
+    def ask(self) -> tuple[int, dict[str, Any], dict[str, Any]] | None:
+        """The next trial: its number, its parameters, and the domains they came from.
+
+        None when a grid has no further point. Trials given by hand take the first numbers, so
+        that a rebuilt study does not propose them again.
+        """
+        number, search = len(self.study.get_trials(deepcopy=False)), self.experiment.search
+        if number < len(self.queue):
+            self.guide.enqueue_trial(self.queue[number])
+        elif search.sampler == "grid":
+            return None
+        self.guide.sampler = space.sampler(search.sampler, seed=search.seed, number=number)
+        trial = self.guide.ask()
         params = space.suggest(trial, self.experiment)
-        return number, params, {path: self.experiment.domains[path].as_file() for path in params}
+        drawn = {path: self.experiment.domains[path].as_file() for path in params}
+        if self.private:
+            self.place[number] = trial.number
+            self.study.add_trial(
+                frozen(TrialRecord(number, "RUNNING", params, drawn), self.experiment)
+            )
+        return number, params, drawn
 
     def tell(self, record: TrialRecord) -> None:
-        """The outcome of a trial. A complete one without a finite value counts as failed."""
-        state = STATES[record.state]
-        complete = state is TrialState.COMPLETE
-        self._report(record)
-        value = record.values[-1] if complete else None
-        self.study.tell(record.number, value, state=state)
+        """The outcome of a trial."""
+        _tell(self.study, record.number, record, self.experiment)
+        if self.private:
+            _tell(self.guide, self.place[record.number], self._guiding(record), self.experiment)
 
-    def _report(self, record: TrialRecord) -> None:
-        storage, study = self.study._storage, self.study._study_id
-        trial = storage.get_trial_id_from_study_id_trial_number(study, record.number)
-        for step, value in enumerate(record.values):
-            storage.set_trial_intermediate_value(trial, step, value)
+    def _add(self, record: TrialRecord) -> None:
+        self.study.add_trial(frozen(record, self.experiment))
+        if self.private:
+            self.place[record.number] = len(self.guide.get_trials(deepcopy=False))
+            self.guide.add_trial(frozen(self._guiding(record), self.experiment))
+
+    def _guiding(self, record: TrialRecord) -> TrialRecord:
+        """A stopped trial as gp shall see it: finished with the score that was predicted."""
+        forecast = record.sampler.get("forecast", record.values[-1] if record.values else None)
+        if self.experiment.search.sampler != "gp" or record.state != "STOPPED" or forecast is None:
+            return record
+        return replace(record, state="COMPLETE", values=(*record.values, float(forecast)))
 
     def _fill_up_to(self, number: int) -> None:
         """Numbers are positions in an Optuna study: a gap in the ledger becomes failed trials."""
         while len(self.study.get_trials(deepcopy=False)) < number:
             self.study.add_trial(optuna.trial.create_trial(state=TrialState.FAIL))
+
+
+def new_study(experiment: Experiment, **place: Any) -> optuna.Study:
+    """An empty study with the directions of the search's objectives."""
+    lower, higher = StudyDirection.MINIMIZE, StudyDirection.MAXIMIZE
+    smaller = ("seconds", "parameters")
+    directions = [lower if name in smaller else higher for name in objectives(experiment)]
+    return optuna.create_study(directions=directions, **place)
+
+
+def objectives(experiment: Experiment) -> tuple[str, ...]:
+    """Names of all objectives, the first of which ranks trials."""
+    return (experiment.evaluation.objective, *experiment.evaluation.beside)
+
+
+def final(record: TrialRecord, experiment: Experiment) -> list[float] | None:
+    """A finished trial's values, one per objective; None for any other trial."""
+    if record.state != "COMPLETE":
+        return None
+    known = {**record.measured, "seconds": record.seconds}
+    return [record.values[-1], *(known[name] for name in experiment.evaluation.beside)]
+
+
+def _tell(study: optuna.Study, number: int, record: TrialRecord, experiment: Experiment) -> None:
+    storage = study._storage
+    trial = storage.get_trial_id_from_study_id_trial_number(study._study_id, number)
+    for step, value in _curve(record, experiment).items():
+        storage.set_trial_intermediate_value(trial, step, value)
+    for key, attribute in record.sampler.items():
+        storage.set_trial_system_attr(trial, key, attribute)
+    study.tell(number, final(record, experiment), state=STATES[record.state])
+
+
+def _curve(record: TrialRecord, experiment: Experiment) -> dict[int, float]:
+    """Values by block; Optuna knows none where there are several objectives."""
+    return {} if experiment.evaluation.beside else dict(enumerate(record.values))
 
 
 def write_study(experiment: Experiment, records: Iterable[TrialRecord], url: str) -> int:
@@ -79,18 +158,18 @@ def write_study(experiment: Experiment, records: Iterable[TrialRecord], url: str
             if "mer.search" not in optuna.load_study(study_name=name, storage=storage).user_attrs:
                 raise InputError(url, f"a study {name!r} is there and not ours; give another URL")
             optuna.delete_study(study_name=name, storage=storage)
-        study = optuna.create_study(study_name=name, storage=storage, direction="maximize")
+        study = new_study(experiment, study_name=name, storage=storage)
     except (ArgumentError, OperationalError, ImportError) as fault:
         told = str(fault).splitlines()[0]
         raise InputError(url, f"is no database ({told}); write sqlite:///FILE.db") from fault
     study.set_user_attr("mer.search", name)
-    study.set_metric_names([experiment.evaluation.objective])
+    study.set_metric_names(list(objectives(experiment)))
     trials = Proposals(experiment, records).study.get_trials(deepcopy=False)
     study.add_trials(trials)
     return len(trials)
 
 
-def frozen(record: TrialRecord) -> FrozenTrial:
+def frozen(record: TrialRecord, experiment: Experiment) -> FrozenTrial:
     """One record as an Optuna trial."""
     state = STATES[record.state]
     domains = {path: Domain.parse(raw) for path, raw in record.distributions.items()}
@@ -98,7 +177,8 @@ def frozen(record: TrialRecord) -> FrozenTrial:
         number=record.number,
         trial_id=record.number,
         state=state,
-        value=record.values[-1] if state is TrialState.COMPLETE else None,
+        value=None,
+        values=final(record, experiment),
         datetime_start=datetime.fromtimestamp(record.started),
         datetime_complete=(
             datetime.fromtimestamp(record.started + record.seconds) if state.is_finished() else None
@@ -107,5 +187,5 @@ def frozen(record: TrialRecord) -> FrozenTrial:
         distributions={path: space.distribution(domain) for path, domain in domains.items()},
         user_attrs={"reason": record.reason} if record.reason else {},
         system_attrs=dict(record.sampler),
-        intermediate_values=dict(enumerate(record.values)),
+        intermediate_values=_curve(record, experiment),
     )

@@ -3,6 +3,7 @@ with `rebuild.py`."""
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import optuna
@@ -42,6 +43,21 @@ def _one(trial: optuna.trial.Trial, path: str, domain: Domain) -> Any:
     return trial.suggest_float(path, domain.low, domain.high, log=domain.log)
 
 
+def grid(experiment: Experiment) -> list[dict[str, Any]]:
+    """Every point of a finite space once, shuffled by the search's seed: a part of it is fair."""
+    points: list[dict[str, Any]] = [{}]
+    for path, domain in experiment.domains.items():
+        wider = []
+        for point in points:
+            if domain.active({**experiment.fixed, **point}):
+                wider += [{**point, path: value} for value in domain.every]
+            else:
+                wider.append(point)
+        points = wider
+    random.Random(experiment.search.seed).shuffle(points)
+    return points
+
+
 def sampler(kind: str, *, seed: int, number: int) -> optuna.samplers.BaseSampler:
     """The sampler of one ask.
 
@@ -49,6 +65,8 @@ def sampler(kind: str, *, seed: int, number: int) -> optuna.samplers.BaseSampler
     otherwise propose its first trials again.
     """
     mixed = (seed * 1_000_003 + number) % 2**32
-    if kind == "random":
+    if kind in ("random", "grid"):  # a grid's points are enqueued
         return optuna.samplers.RandomSampler(seed=mixed)
+    if kind == "gp":
+        return optuna.samplers.GPSampler(seed=mixed, warn_independent_sampling=False)
     return optuna.samplers.TPESampler(seed=mixed)

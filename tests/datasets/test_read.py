@@ -12,8 +12,8 @@ from mer_search.errors import InputError
 
 
 def test_unknown_reader(tmp_path):
-    with pytest.raises(InputError, match=r"'casme' is no reader; did you mean 'casme2'\?"):
-        read("casme", tmp_path)
+    with pytest.raises(InputError, match=r"'casme-2' is no reader; did you mean 'casme2'\?"):
+        read("casme-2", tmp_path)
 
 
 @pytest.mark.parametrize("reader", sorted(READERS))

@@ -9,6 +9,7 @@ import pytest
 
 from mer_search.datasets import faces, read, synthetic
 from mer_search.datasets.classes import CASME2_5
+from mer_search.datasets.owners import CASME2_EMOTIONS, OWNERS, named
 from mer_search.errors import InputError
 
 SMALL = {"subjects": 2, "clips": 5, "frames": 8}
@@ -96,7 +97,7 @@ def test_strength_is_nothing_at_onset_and_most_at_apex():
 def test_signal_is_the_share_of_labels_that_mean_something(signal, share):
     recipe = synthetic.Recipe(2, clips=2000, classes=5, frames=20, signal=signal, seed=0)
     takes = list(synthetic.plan(np.random.default_rng(0), 1, recipe))
-    true = [take.movement == synthetic.EMOTIONS[take.emotion][0] for take in takes]
+    true = [take.movement == CASME2_EMOTIONS[take.emotion][0] for take in takes]
     assert np.mean(true) == pytest.approx(share, abs=0.03)
 
 
@@ -107,7 +108,7 @@ def test_classes_balance_over_subjects_with_few_clips():
         for subject in range(1, 6)
         for take in synthetic.plan(np.random.default_rng(0), subject, recipe)
     ]
-    assert {drawn.count(emotion) for emotion in synthetic.EMOTIONS} == {3}
+    assert {drawn.count(emotion) for emotion in CASME2_EMOTIONS} == {3}
 
 
 def test_impossible_arguments_are_all_told(tmp_path):
@@ -140,10 +141,10 @@ def test_a_folder_in_use_is_left_alone(tmp_path):
 
 
 def test_an_interrupted_writing_leaves_nothing(tmp_path, monkeypatch):
-    def interrupted(takes):
+    def interrupted(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(synthetic, "coding", interrupted)
+    monkeypatch.setattr(synthetic, "_write_sheets", interrupted)
     with pytest.raises(KeyboardInterrupt):
         synthetic.write(tmp_path / "new", **SMALL)
     assert list(tmp_path.iterdir()) == []
@@ -162,3 +163,43 @@ def test_a_face_detector_finds_one_face_of_the_promised_width():
             assert boxes is not None
             assert len(boxes) == 1, (seed, number)
             assert 70 < boxes[0][2] - boxes[0][0] < 110
+
+
+@pytest.mark.parametrize("layout", sorted(set(OWNERS) - {"casme2"}))
+def test_faces_move_in_every_layout(layout, tmp_path):
+    root = synthetic.write(
+        tmp_path / "new", layout=layout, subjects=2, clips=2, classes=2, frames=5
+    )
+    found = read(layout, root)
+    assert (len(found.clips), len(found.subjects), found.faults) == (4, 2, ())
+    for clip in found.clips[:1]:
+        first, last = (
+            cv2.imread(str(path)).astype(int) for path in (clip.frames[0], clip.frames[2])
+        )
+        assert first.shape == (faces.SIZE, faces.SIZE, 3)
+        assert 1 < np.abs(first - last).mean() < 12
+        if layout == "samm":
+            assert (first[..., 0] == first[..., 2]).all()
+
+
+@pytest.mark.parametrize("layout", sorted(OWNERS))
+def test_names_never_repeat(layout):
+    takes = [
+        synthetic.Take(subject, "", emotion, "", 40, 45, 50)
+        for subject in range(1, 40)
+        for emotion in list(OWNERS[layout].emotions) * 9
+    ]
+    named_takes = list(named(OWNERS[layout], takes))
+    assert len({(take.subject, take.name, take.onset) for take in named_takes}) == len(takes)
+
+
+def test_unknown_layout(tmp_path):
+    with pytest.raises(InputError, match="'sam' is no layout; did you mean 'samm'"):
+        synthetic.write(tmp_path / "new", layout="sam")
+    with pytest.raises(InputError, match="'megc' is no layout; did you mean 'megc2019'"):
+        synthetic.write_full(tmp_path / "new", layout="megc")
+
+
+def test_the_composite_is_written_whole(tmp_path):
+    with pytest.raises(InputError, match=r"megc2019 is its 442 clips .+ write it with --full"):
+        synthetic.write(tmp_path / "new", layout="megc2019")

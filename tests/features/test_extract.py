@@ -131,6 +131,17 @@ def test_digests_name_data_settings_and_regions(dataset: DataSet, cache: Cache) 
     assert feature_set(dataset, settings(), cache=cache).digest == digests[0]
 
 
+def test_precision_is_part_of_key_and_digest(
+    make_clip: Callable[..., Clip], dataset: DataSet, cache: Cache
+) -> None:
+    one = replace(dataset, clips=(make_clip("p1", frames=2), make_clip("p2", frames=2)))
+    both = [settings(count=1, **RANDOM, precision=name) for name in ("fp32", "bf16")]
+    assert fill(one, both, cache=cache).frames_embedded == 4, "neither serves for the other"
+    full, half = (feature_set(one, each, cache=cache) for each in both)
+    assert full.digest != half.digest
+    assert 0 < np.abs(full.x - half.x).max() < 0.1 * np.abs(full.x).max()
+
+
 def test_a_moved_data_set_is_the_same(dataset: DataSet, cache: Cache, tmp_path: Path) -> None:
     fill(dataset, [settings()], cache=cache)
     (tmp_path / "frames").rename(tmp_path / "moved")

@@ -52,6 +52,15 @@ def test_unreadable_frames(tmp_path: Path) -> None:
             read_image(tmp_path / name)
 
 
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".bmp"])
+def test_an_image_that_was_cut_short_is_not_half_a_frame(tmp_path: Path, suffix: str) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (90, 90, 3), dtype=np.uint8)
+    path = picture(tmp_path / f"cut{suffix}", noise)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
+    with pytest.raises(InputError, match=r"cut\..*: .*this one cannot be read; copy it again"):
+        read_image(path)
+
+
 def test_frames_of_different_sizes(tmp_path: Path) -> None:
     paths = [picture(tmp_path / "a.png"), picture(tmp_path / "b.png", RED[:6])]
     with pytest.raises(InputError, match=r"b\.png: .*one size, this is 10x6 but a\.png is 10x8"):

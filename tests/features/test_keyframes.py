@@ -90,6 +90,26 @@ def test_tim_weights_sum_to_one_and_end_on_the_ends(frames: int, count: int) -> 
         np.testing.assert_allclose(weights[[0, -1]], np.eye(frames)[[0, -1]], atol=1e-9)
 
 
+@given(st.integers(2, 20), st.integers(1, 6))
+def test_tim_returns_every_frame_among_more_keyframes_than_frames(frames: int, finer: int) -> None:
+    """m(T-1)+1 equal steps pass a frame at every m-th: the weights there are that frame's alone."""
+    weights = tim_weights(frames, finer * (frames - 1) + 1)
+    np.testing.assert_allclose(weights[::finer], np.eye(frames), atol=1e-9)
+
+
+@given(st.integers(0, 99), st.integers(2, 12), st.integers(1, 20), st.data())
+def test_tim_of_identical_neighbours_is_finite_exact_and_without_noise(
+    seed: int, frames: int, count: int, data: st.DataObject
+) -> None:
+    clip = np.random.default_rng(seed).normal(size=(frames, 5))
+    for twin in data.draw(st.lists(st.integers(1, frames - 1), min_size=1)):
+        clip[twin] = clip[twin - 1]
+    mixed = tim_weights(frames, count) @ clip
+    assert np.isfinite(mixed).all()
+    np.testing.assert_array_equal(mixed, tim_weights(frames, count) @ clip)
+    np.testing.assert_allclose(tim_weights(frames, frames) @ clip, clip, atol=1e-9)
+
+
 def test_tim_of_identical_frames_is_that_frame() -> None:
     clip = np.full((7, 3), 4.2)
     np.testing.assert_allclose(tim_weights(7, 12) @ clip, 4.2)

@@ -162,7 +162,7 @@ def test_lengths_that_differ_are_refused():
 
 @pytest.mark.parametrize("protocol", ["group-1", "group-", "kfold", "group-05"])
 def test_unknown_protocol_is_refused(protocol):
-    with pytest.raises(InputError, match="must be loso or group-K with K >= 2"):
+    with pytest.raises(InputError, match="must be loso, lodo or group-K with K >= 2"):
         make_folds([("a", "s1"), ("a", "s2")], np.array([0, 1]), protocol=protocol)
 
 
@@ -194,3 +194,21 @@ def test_damaged_records_are_named(changes, message):
 def test_folds_of_other_subjects_are_refused():
     with pytest.raises(InputError, match=r"differ in 2 subjects \(a/s2, a/s3\); use the data"):
         Folds.from_json(record(), [("a", "s1"), ("a", "s3")])
+
+
+def test_lodo_holds_out_one_data_set_at_a_time_and_splits_no_subject():
+    subject = [(d, f"s{s}") for d in ("casme2", "samm", "smic") for s in range(3) for _ in range(2)]
+    label = np.arange(len(subject)) % 2
+    folds = make_folds(subject, label, protocol="lodo")
+    assert len(folds) == 3
+    assert (folds.held_out.sum(0) == 1).all()
+    for names in folds.subjects:
+        assert len({dataset for dataset, _ in names}) == 1
+        assert len(names) == 3
+    again = Folds.from_json(json.loads(json.dumps(folds.to_json())), subject)
+    np.testing.assert_array_equal(again.held_out, folds.held_out)
+
+
+def test_lodo_of_one_data_set_is_refused():
+    with pytest.raises(InputError, match="all clips are of a; use loso, or a reader of several"):
+        make_folds([("a", "s1"), ("a", "s2")], np.array([0, 1]), protocol="lodo")

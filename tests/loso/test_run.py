@@ -1,11 +1,14 @@
 """A trial's blocks cover every clip once, by folds that never saw it."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from mer_search.config import Model, Train, Trial
 from mer_search.errors import DamagedRecord, MerSearchError
 from mer_search.features.records import FeatureSet
+from mer_search.loso import run
 from mer_search.loso.folds import make_folds
 from mer_search.loso.result import pooled, scores_of
 from mer_search.loso.run import regions_of, run_block
@@ -91,3 +94,14 @@ def test_a_diverged_training_is_told_and_gives_no_block(features: FeatureSet) ->
     trial = TRIAL.model_copy(update={"train": Train(epochs=30, learning_rate=1e30)})
     with pytest.raises(MerSearchError, match=r"training diverged: \d+ of \d+ held-out clips"):
         run_block(features, folds, 0, trial=trial)
+
+
+def test_memory_that_files_occupy_counts_as_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = tmp_path / "meminfo"
+    told.write_text("MemTotal:  24000000 kB\nMemFree:  90000 kB\nMemAvailable:  8000000 kB\n")
+    monkeypatch.setattr(run, "MEMINFO", told)
+    assert run.free_bytes("cpu") == 8_000_000 * 1024
+    monkeypatch.setattr(run, "MEMINFO", tmp_path / "nowhere")
+    assert run.free_bytes("cpu") > 0

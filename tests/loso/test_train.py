@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import warnings
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ import torch
 from mer_search.config import Model, Train
 from mer_search.errors import InputError
 from mer_search.loso.train import (
+    Training,
     learning_rate,
     predict,
     predict_all,
@@ -153,3 +156,29 @@ def test_the_seed_of_the_call_wins() -> None:
     banks = [train_bank(x, label, held_out, seed=seed, **settings) for seed in (None, 0, 1)]
     assert torch.equal(banks[0].class_w, banks[1].class_w)
     assert not torch.equal(banks[0].class_w, banks[2].class_w)
+
+
+def living_tensors() -> int:
+    """Tensors that something refers to, seen or unseen by the collector."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # looking at every object wakes deprecated ones
+        return sum(type(each) is torch.Tensor for each in gc.get_objects())
+
+
+@every_option
+def test_a_step_leaves_nothing_behind(model: dict[str, Any], train: dict[str, Any]) -> None:
+    """A ring through autograd's graph once kept every minibatch's activations to the end."""
+    x, label, held_out = clips(R if "spatial" in model.get("attention", "") else 1)
+    training = Training(
+        x, label, held_out, model=Model(**SMALL | model), train=Train(**train), classes=C
+    )
+    gc.collect()
+    gc.disable()
+    try:
+        training.step()
+        before = living_tensors()
+        for _ in range(3):
+            training.step()
+        assert living_tensors() <= before
+    finally:
+        gc.enable()

@@ -41,7 +41,7 @@ def tiny_space(tmp_path: Path) -> Path:
                   "lstm_size": {"choice": [8, 16]}, "attention_size": 4},
         "train": {"epochs": 60, "batch_size": 8,
                   "learning_rate": {"float": [0.001, 0.02], "log": True}},
-        "search": {"trials": 5, "racing": {"blocks": [1, 1, 1, 1, 1, 1]}},
+        "search": {"trials": 5, "racing": {"rule": "none", "blocks": [1, 1, 1, 1, 1, 1]}},
     }  # fmt: skip
     file = tmp_path / "tiny.yaml"
     file.write_text(yaml.safe_dump(space))

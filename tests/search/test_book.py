@@ -11,8 +11,9 @@ from optuna.trial import TrialState
 
 from mer_search.loso.ledger import Ledger
 from mer_search.loso.result import Protocol, read_protocol
-from mer_search.search.book import HOPELESS, Book, News
+from mer_search.search.book import Book, News
 from mer_search.search.prepare import stored
+from mer_search.search.troubles import HOPELESS
 
 SCORES = {"uf1": 0.5, "uar": 0.6, "accuracy": 0.7}
 Search = Callable[..., Ledger]

@@ -106,10 +106,11 @@ def test_ctrl_c_and_stop_end_after_the_running_blocks(tiny_space: Path, tmp_path
 def test_a_lost_worker_costs_at_most_its_running_block(tiny_space: Path, tmp_path: Path) -> None:
     ledger = Ledger(str(tmp_path / "store"), "tiny")
     launch = [*COMMAND, "launch", str(tiny_space), "--tracking", "none", "--trials", "3"]
+    launch += ["--set", "train.epochs=600"]  # trials must outlive the search for their process
     with subprocess.Popen(launch, stdout=subprocess.PIPE, text=True) as driver:
         wait_for(ledger, 3, driver)
         before = blocks_of(ledger)
-        os.kill(_worker(driver.pid), signal.SIGKILL)
+        os.kill(worker_below(driver.pid), signal.SIGKILL)
         told, _ = driver.communicate(timeout=120)
     assert driver.returncode == 0, told
     after = blocks_of(ledger)
@@ -117,8 +118,25 @@ def test_a_lost_worker_costs_at_most_its_running_block(tiny_space: Path, tmp_pat
     assert [result.complete for result in read_results(ledger)] == [True] * 3
 
 
-def _worker(driver: int) -> int:
-    """A process below `driver` that runs our trials."""
+def worker_below(driver: int) -> int:
+    """A process below `driver` that runs our trials. Ray names it only once it has started."""
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        for pid in _family(driver):
+            if b"LosoTrial" in _command_of(pid):
+                return pid
+        time.sleep(0.02)
+    raise AssertionError("no worker runs a trial within a minute")
+
+
+def _command_of(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:  # it ended meanwhile
+        return b""
+
+
+def _family(driver: int) -> set[int]:
     family = {driver}
     for _ in range(5):
         for stat in Path("/proc").glob("[0-9]*/stat"):
@@ -128,9 +146,7 @@ def _worker(driver: int) -> int:
                 continue
             if parent in family:
                 family.add(int(stat.parent.name))
-    found = [pid for pid in family if b"LosoTrial" in Path(f"/proc/{pid}/cmdline").read_bytes()]
-    assert found, "no worker runs a trial"
-    return found[0]
+    return family
 
 
 def test_trials_that_cannot_start_end_the_search_with_the_reason(

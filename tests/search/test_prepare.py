@@ -43,7 +43,7 @@ def test_root_trials_and_resources_may_change(invented_search: Search, changed: 
     check_same(
         changed(
             data={"reader": "casme2", "root": "elsewhere"},
-            search={"trials": 99, "concurrency": 7},
+            search={"trials": 99, "concurrency": 7, "racing": {"rule": "none"}},
             resources={"cpu": 4},
         ),
         ledger,
