@@ -76,7 +76,7 @@ class KeyframeModel(nn.Module):
         if self.net is None:
             g, (height, width, channels) = self.grid, images.shape[1:]
             cells = images.reshape(-1, g, height // g, g, width // g, channels)
-            return cells.transpose(2, 3).reshape(len(images), g * g, -1)
+            return cells.transpose(2, 3).reshape(images.shape[0], g * g, -1)
         y: Tensor = self.net(((images - torch.tensor(self.mean)) / self.scale).permute(0, 3, 1, 2))
         return y.unsqueeze(1) if y.ndim == 2 else y.flatten(2).transpose(1, 2)
 
