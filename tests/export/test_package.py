@@ -108,7 +108,7 @@ def test_an_empty_folder_is_filled(maps: Searched, tmp_path: Path) -> None:
 def test_what_fails_half_way_leaves_nothing(
     maps: Searched, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise MerSearchError("the refit failed")
 
     monkeypatch.setattr(package_module, "write", fail)
