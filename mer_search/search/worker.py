@@ -120,6 +120,7 @@ class LosoTrial(tune.Trainable):
             block = run_block(
                 self._features(), self.material.protocol.folds, self.index,
                 trial=self.trial, device=device, says=self.notes.append,
+                seeds=self.material.experiment.evaluation.seeds,
             )  # fmt: skip
             with writing(self.ledger):
                 self.ledger.write_block(self.number, self.index, block)
