@@ -164,6 +164,7 @@ class Evaluation(Settings):
     # lodo: one data set out at a time
     folds: Annotated[str, Field(pattern=r"^(loso|lodo|group-([2-9]|[1-9]\d+))$")] = "loso"
     objective: Literal["uf1", "uar", "accuracy"] = "uf1"
+    seeds: Annotated[int, Field(ge=1, le=100)] = 1  # trainings of each fold, averaged
     outer: Outer | None = None  # nested: the whole search once more per outer group of subjects
     beside: tuple[Literal["uf1", "uar", "accuracy", "seconds", "parameters"], ...] = ()
 

@@ -57,7 +57,7 @@ def quickstart(
     results.compare([SPACE], store=str(store), html=directory / "report.html")
     if not model.exists():
         out.print("\n4 of 5: exporting the best trial, trained on all subjects")
-        results.export(SPACE, out=model, store=str(store))
+        results.export(SPACE, out=model, store=str(store), portable=False)
     clip = next(path for path in sorted(demo.glob("*/sub*/*")) if path.is_dir())
     out.print(f"\n5 of 5: labelling the clip {clip.relative_to(directory)}")
     results.predict(model, clip, picture=directory / "prediction.png")

@@ -12,11 +12,15 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from mer_search import space_file
 from mer_search.loso.folds import make_folds
 from mer_search.loso.ledger import FoldBlock, Ledger, TrialRecord
 from mer_search.loso.result import Protocol, subjects_of
+
+settings.register_profile("patient", deadline=None)  # a busy machine is no fault of the code
+settings.load_profile("patient")
 
 INVENTED_SPACE: dict[str, Any] = {
     "name": "invented",

@@ -16,7 +16,8 @@ STAGES = {*SETTINGS, "experiment", "space_file", "datasets", "features", "models
 
 # place -> the places it may import; the longest matching place speaks for a file
 ALLOWED: dict[str, set[str]] = {
-    "__init__": set(),
+    "__init__": {"notebook"},
+    "notebook": STAGES,
     "errors": set(),
     "config": GROUND,
     "experiment": SETTINGS,
@@ -59,7 +60,7 @@ ADDRESSES: dict[str, set[str]] = {
     "ray": {"search"},
     "mlflow": {"tracking", "export"},
     "torch": {"features", "models", "loso.train", "loso.run", "search", "export"},
-    "pandas": {"datasets", "export"},
+    "pandas": {"datasets", "export", "notebook"},
 }
 
 

@@ -110,6 +110,13 @@ def export(
     register: Annotated[
         str | None, typer.Option(help="MODEL@ALIAS in MLflow's model registry.")
     ] = None,
+    seeds: Annotated[
+        int | None,
+        typer.Option(min=1, max=100, help="Trainings to average; by default evaluation.seeds."),
+    ] = None,
+    portable: Annotated[
+        bool, typer.Option(help="Write the ONNX and torch.export files, too.")
+    ] = True,
     store: Store = STORE,
     tracking: Tracking = None,
     device: Device = "cpu",
@@ -124,7 +131,7 @@ def export(
 
     written = export_trial(
         existing(store, name), _chosen(trial), out, cache=Cache.default(), device=device,
-        register=register, tracking=tracking,
+        seeds=seeds, portable=portable, register=register, tracking=tracking,
     )  # fmt: skip
     if as_json:
         print_json(written)
@@ -138,6 +145,12 @@ def predict(
     picture: Annotated[
         Path | None, typer.Option(help="Write key frames and attention here.")
     ] = None,
+    onset: Annotated[
+        int, typer.Option(min=0, help="The onset's frame, counted from 0; by default the first.")
+    ] = 0,
+    apex: Annotated[
+        int | None, typer.Option(min=0, help="The apex's frame, for a model of annotated apexes.")
+    ] = None,
     device: Device = "cpu",
     as_json: AsJson = False,
 ) -> None:
@@ -147,7 +160,7 @@ def predict(
     """
     from mer_search.export import load
 
-    found = load(model, device=device).predict(video)
+    found = load(model, device=device).predict(video, onset=onset, apex=apex)
     if picture:
         from mer_search.export.picture import write
 

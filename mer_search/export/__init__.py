@@ -5,6 +5,7 @@ refit      its settings trained on all subjects
 package    the folder: weights, settings, card, MLflow model; `export_trial` does all of it
 card       the model card
 reading    reads such a folder, refuses what is not what was written
+portable   the part after the key frames as ONNX and torch.export files
 model      labels videos
 served     the same for MLflow, loaded from code
 registry   MLflow's forms: the pyfunc, a version in a model registry

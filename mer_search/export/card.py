@@ -33,7 +33,8 @@ for it.
     mer-search predict FOLDER clip.mp4 --picture clip.png
 
 or `mlflow.pyfunc.load_model("FOLDER/mlflow").predict(pandas.DataFrame({{"video": ["clip.mp4"]}}))`
-where mer-search {version} is installed. Meant for research on micro-expressions: comparing methods,
+where mer-search {version} is installed.
+{portable} Meant for research on micro-expressions: comparing methods,
 looking at what a model attends to.
 
 ## Limits
@@ -68,8 +69,9 @@ def text(settings: Mapping[str, Any]) -> str:
         counts=_listed(data["counts"]),
         numbers=_table(settings["scores"], settings["number"]),
         meaning=_meaning(settings["scores"], settings["number"]),
+        portable=_portable(settings),
         limits="\n".join(f"- {each}" for each in _limits(settings, trial.features)),
-        seed=settings["seed"],
+        seed=_or_all(settings["seeds"]),
         params=_listed(settings["params"]) or "no setting was searched",
         reader=data["reader"],
         annotation=data["annotation"],
@@ -78,6 +80,21 @@ def text(settings: Mapping[str, Any]) -> str:
         features=settings["features_digest"],
         numerics=settings["numerics"],
         versions=_listed(settings["versions"]),
+    )
+
+
+def _portable(settings: Mapping[str, Any]) -> str:
+    """How the portable files are used, or why there are none."""
+    told = settings["portable"]
+    if not told["outputs"]:
+        return f"There is no ONNX or torch.export file: {told['missing']}."
+    size = " x ".join(map(str, told["frames"][1:]))
+    keyframes = settings["input"][0]
+    return (
+        f"keyframes.onnx (ONNX Runtime) and keyframes.pt2 (`torch.export.load`) take `frames` "
+        f"[clips, T, {size}], {told['frames'][0]}, and `mix` [clips, {keyframes}, T], float32, and "
+        f"give {', '.join(told['outputs'])}: key frame k is the sum over t of mix[k, t] times the "
+        "features of frame t. `mer_search.load_model(FOLDER).inputs(clip)` prepares both."
     )
 
 
@@ -131,9 +148,10 @@ def _limits(settings: Mapping[str, Any], features: Features) -> Iterator[str]:
         )
     if name in SOURCES and features.backbone.weights == "pretrained":
         yield (
-            f"The weights of {name} do not travel with this folder: bring the file of SHA-256 "
-            f"{settings['weights']['sha256']}. Their licence: {SOURCES[name].licence}. The data's "
-            "owners may restrict what is trained on it, too."
+            f"`predict` and `mlflow/` need the weights of {name}: bring the file of SHA-256 "
+            f"{settings['weights']['sha256']}. Their licence: {SOURCES[name].licence}. It also "
+            "binds keyframes.onnx and keyframes.pt2, which hold them, where they are here. The "
+            "data's owners may restrict what is trained on it, too."
         )
     elif features.backbone.weights == "random" and name != "patches":
         yield f"{name} has random weights: a model for tests, not for use."
@@ -150,6 +168,13 @@ def _span(ends: Sequence[int]) -> str:
 
 def _title(name: str) -> str:
     return name if name == "accuracy" else name.upper()
+
+
+def _or_all(seeds: Sequence[int]) -> str:
+    """One seed, or those whose models answer together."""
+    if len(seeds) == 1:
+        return str(seeds[0])
+    return f"{', '.join(map(str, seeds))} (the answers of {len(seeds)} trainings, averaged)"
 
 
 def _or(names: Sequence[str]) -> str:

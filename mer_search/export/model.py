@@ -17,12 +17,22 @@ from numpy.typing import NDArray
 
 from mer_search.config import Trial
 from mer_search.errors import InputError
-from mer_search.features.backbones import Backbone
+from mer_search.features.align import warp
+from mer_search.features.backbones import INPUTS, Backbone
 from mer_search.features.extract import embed_frames
 from mer_search.features.filling import build_backbone
 from mer_search.features.frames import Frame, read_video
+from mer_search.features.records import VideoFeatures
 from mer_search.loso.run import regions_of
-from mer_search.models.attention_lstm import AttentionLSTM
+from mer_search.models.ensemble import Ensemble
+
+
+def as_the_network_takes(frames: NDArray[Any], trial: Trial) -> NDArray[Any]:
+    """Aligned frames [T, ...] at the size that the trial's face network wants."""
+    expects = INPUTS.get(trial.features.backbone.name)
+    if expects is None or frames.shape[1:3] == (expects.size,) * 2:
+        return frames
+    return warp(list(frames), None, expects.size)
 
 
 @dataclass(frozen=True)
@@ -65,11 +75,11 @@ class ExportedModel:
 
     Args:
         settings: the content of settings.json.
-        head: the trained module.
+        head: the trained modules, one per seed.
         device: torch's name of where to compute.
     """
 
-    def __init__(self, settings: dict[str, Any], head: AttentionLSTM, device: str) -> None:
+    def __init__(self, settings: dict[str, Any], head: Ensemble, device: str) -> None:
         self.settings, self.device = settings, device
         self.head = head.to(device).eval()
         self.trial = Trial.model_validate(settings["trial"])
@@ -80,15 +90,20 @@ class ExportedModel:
         """The face network, built at the first video and used for all."""
         return build_backbone(self.trial.features.backbone, device=self.device)
 
-    def predict(self, video: Path) -> Prediction:
+    def predict(self, video: str | Path, *, onset: int = 0, apex: int | None = None) -> Prediction:
         """Labels a video file or a folder of frames.
 
+        Args:
+            onset, apex: 0-based positions in the video; without an apex, a model with annotated
+                apexes takes the frame most unlike the onset, and says so in `notes`.
+
         Raises:
-            InputError: no such file, no frames, no face, or frames the model does not take.
+            InputError: no such file, no frames, no face, frames the model does not take, or an
+                onset or apex outside the video.
         """
         video = Path(video).expanduser()
         try:
-            return self.predict_frames(read_video(video))
+            return self.predict_frames(read_video(video), onset=onset, apex=apex)
         except InputError as fault:
             if fault.where != "video":
                 raise
@@ -98,6 +113,36 @@ class ExportedModel:
         self, frames: Sequence[Frame], *, onset: int = 0, apex: int | None = None
     ) -> Prediction:
         """Labels RGB frames of one clip; onset and apex are positions, where they are known."""
+        seen = self._see(frames, onset, apex)
+        with torch.inference_mode():
+            answer, maps = self.head(torch.from_numpy(seen.x).to(self.device))
+            probs = answer[0].cpu().tolist()
+        temporal, spatial = maps.get("temporal"), maps.get("spatial")
+        return Prediction(
+            probabilities=dict(zip(self.classes, probs, strict=True)),
+            keyframes=seen.keyframes,
+            temporal_attention=[] if temporal is None else temporal[0].cpu().tolist(),
+            spatial_attention=None if spatial is None else spatial[0].cpu().numpy(),
+            faces=seen.faces,
+            notes=(*seen.notes, *self._notes(len(frames))),
+        )
+
+    def inputs(
+        self, video: str | Path, *, onset: int = 0, apex: int | None = None
+    ) -> dict[str, NDArray[Any]]:
+        """What `keyframes.onnx` and `keyframes.pt2` take of one clip, by name.
+
+        `frames` [1,T,...] at the network's size and `mix` [1,K,T]. To put clips together, fill
+        shorter ones up with any frames, and their mix with zeros.
+        """
+        seen = self._see(read_video(Path(video).expanduser()), onset, apex)
+        return {
+            "frames": as_the_network_takes(seen.frames, self.trial)[None],
+            "mix": seen.mix[None],
+        }
+
+    def _see(self, frames: Sequence[Frame], onset: int, apex: int | None) -> VideoFeatures:
+        """The features of a clip that the model takes."""
         self._check_frames(frames)
         seen = embed_frames(
             frames,
@@ -109,18 +154,7 @@ class ExportedModel:
             backbone=self.backbone,
         )
         self._check_features(seen.x)
-        with torch.inference_mode():
-            logits, maps = self.head(torch.from_numpy(seen.x).to(self.device))
-            probs = logits.softmax(-1)[0].cpu().tolist()
-        temporal, spatial = maps.get("temporal"), maps.get("spatial")
-        return Prediction(
-            probabilities=dict(zip(self.classes, probs, strict=True)),
-            keyframes=seen.keyframes,
-            temporal_attention=[] if temporal is None else temporal[0].cpu().tolist(),
-            spatial_attention=None if spatial is None else spatial[0].cpu().numpy(),
-            faces=seen.faces,
-            notes=(*seen.notes, *self._notes(len(frames))),
-        )
+        return seen
 
     def _check_frames(self, frames: Sequence[Frame]) -> None:
         """Refuses arrays where faces are expected, and maps of another size than the trained."""

@@ -3,9 +3,11 @@
     model.safetensors   the head's tensors
     settings.json       all that is needed to use it, and where it comes from
     card.md             the same for people
+    keyframes.onnx, keyframes.pt2   from aligned key frames on, for other runtimes
     mlflow/             a pyfunc of the two first
 
-The face network's weights stay where they are: their licence is their owners'.
+The pyfunc finds the face network's weights where they are. The portable files hold them, and the
+card says whose licence goes with them.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ from mer_search.datasets.clips import DataSet
 from mer_search.errors import InputError
 from mer_search.export import card
 from mer_search.export.chosen import Chosen, clips_of, read_chosen
+from mer_search.export.portable import save_portable
 from mer_search.export.reading import FORMAT, SETTINGS, WEIGHTS, check_device
 from mer_search.export.refit import Refit, refit
 from mer_search.features.cache import Cache
@@ -46,6 +49,8 @@ def export_trial(
     cache: Cache,
     dataset: DataSet | None = None,
     device: str = "cpu",
+    seeds: int | None = None,
+    portable: bool = True,
     register: str | None = None,
     tracking: str | None = None,
 ) -> dict[str, Any]:
@@ -54,6 +59,9 @@ def export_trial(
     Args:
         out: a new or empty folder; in the end complete, or as it was before.
         dataset: the search's clips; None reads them from where the search was launched.
+        seeds: trainings whose answers are averaged; None: as many as the search's folds had.
+        portable: whether the ONNX and torch.export files are written, about a minute for a
+            face network.
         register: `MODEL@ALIAS` in the model registry of `tracking` (None: the store's own).
 
     Raises:
@@ -68,8 +76,10 @@ def export_trial(
     shelf = registry.shelf_of(register, ledger, tracking) if register else None
     with unfinished(out) as folder:
         chosen = read_chosen(ledger, trial)
-        trained = refit(clips_of(chosen, dataset), chosen.trial, cache=cache, device=device)
-        settings = write(folder, chosen, trained)
+        count = chosen.experiment.evaluation.seeds if seeds is None else seeds
+        clips = clips_of(chosen, dataset)
+        trained = refit(clips, chosen.trial, cache=cache, device=device, seeds=count)
+        settings = write(folder, chosen, trained, portable=portable)
         registry.save_pyfunc(folder, folder / "mlflow")
     told = {"model": str(place_of(out)), "search": chosen.search, "trial": settings["number"],
             "clips": settings["data"]["clips"], "classes": settings["classes"]}  # fmt: skip
@@ -105,13 +115,18 @@ def unfinished(out: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def write(folder: Path, chosen: Chosen, trained: Refit) -> dict[str, Any]:
-    """Weights, settings and card into an empty folder; returns the settings."""
+def write(folder: Path, chosen: Chosen, trained: Refit, *, portable: bool) -> dict[str, Any]:
+    """Weights, settings, card and portable files into an empty folder; returns the settings."""
     state = {name: value.contiguous() for name, value in trained.head.state_dict().items()}
     content = save(state, {"format": str(FORMAT)})
     settings = settings_of(chosen, trained)
     settings["model_sha256"] = hashlib.sha256(content).hexdigest()
+    settings["portable"] = {"outputs": [], "missing": "it was exported with --no-portable"}
     with _writing(folder):
+        if portable:
+            settings["portable"] = save_portable(
+                chosen.trial, trained.head, trained.example, folder=folder
+            )
         (folder / WEIGHTS).write_bytes(content)
         (folder / SETTINGS).write_text(json.dumps(settings, indent=1, allow_nan=False))
         (folder / CARD).write_text(card.text(settings))
@@ -128,6 +143,7 @@ def settings_of(chosen: Chosen, trained: Refit) -> dict[str, Any]:
         "number": chosen.result.record.number,
         "params": chosen.result.record.params,
         "seed": trial.train.seed,
+        "seeds": list(trained.seeds),
         "classes": list(features.classes),
         "trial": trial.model_dump(mode="json"),
         "arguments": trained.head.arguments,

@@ -6,6 +6,7 @@ Letters: N clips, C classes.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,13 +15,15 @@ from mer_search.config import Trial
 from mer_search.datasets.clips import DataSet
 from mer_search.errors import InputError, MerSearchError
 from mer_search.features import plan
+from mer_search.features.backbones import INPUTS
 from mer_search.features.cache import Cache
 from mer_search.features.extract import feature_set, fill
+from mer_search.features.frames import read_frames
 from mer_search.features.records import FeatureSet
 from mer_search.loso.folds import everything
-from mer_search.loso.run import regions_of
+from mer_search.loso.run import regions_of, seeds_of
 from mer_search.loso.train import predict_all, train_bank
-from mer_search.models.attention_lstm import AttentionLSTM
+from mer_search.models.ensemble import Ensemble
 
 
 @dataclass(frozen=True)
@@ -28,23 +31,32 @@ class Refit:
     """A model that has seen every subject.
 
     Attributes:
-        head: the plain module, on the CPU.
+        head: the plain modules, one per seed, on the CPU.
+        seeds: that they were trained from.
         features: what it was trained on.
         weights_sha256: of the face network that gave the features.
         frames: of the shortest and the longest clip.
         probs: the trainer's own probabilities of the training clips [N, C]: what an exported
             model must give again, never a score.
+        example: the first clip's first frame [1, ...], as the network takes it.
     """
 
-    head: AttentionLSTM
+    head: Ensemble
+    seeds: tuple[int, ...]
     features: FeatureSet
     weights_sha256: str
     frames: tuple[int, int]
     probs: NDArray[np.float32]
+    example: NDArray[Any]
 
 
-def refit(dataset: DataSet, trial: Trial, *, cache: Cache, device: str = "cpu") -> Refit:
+def refit(
+    dataset: DataSet, trial: Trial, *, cache: Cache, device: str = "cpu", seeds: int = 1
+) -> Refit:
     """Trains on every clip of `dataset`; features that the cache lacks are extracted.
+
+    Args:
+        seeds: trainings, whose probabilities are averaged.
 
     Raises:
         InputError: clips that cannot be used, all of them named.
@@ -55,16 +67,21 @@ def refit(dataset: DataSet, trial: Trial, *, cache: Cache, device: str = "cpu") 
     if report.faults:
         raise InputError("features", report.faults)
     features = feature_set(dataset, trial.features, cache=cache, regions=regions_of(trial.model))
-    bank = train_bank(
-        features.x,
-        features.label,
-        everything(len(features.label)).held_out,
-        model=trial.model,
-        train=trial.train,
-        classes=len(features.classes),
-        device=device,
-    )
-    probs = predict_all(bank, features.x)[0]
+    chosen = tuple(seeds_of(trial.train.seed, seeds))
+    banks = [
+        train_bank(
+            features.x,
+            features.label,
+            everything(len(features.label)).held_out,
+            model=trial.model,
+            train=trial.train,
+            classes=len(features.classes),
+            device=device,
+            seed=seed,
+        )
+        for seed in chosen
+    ]
+    probs = np.mean([predict_all(bank, features.x)[0] for bank in banks], 0)
     if bad := int((~np.isfinite(probs)).any(1).sum()):
         raise MerSearchError(
             f"training on all subjects diverged: {bad} of {len(probs)} clips have probabilities "
@@ -72,9 +89,18 @@ def refit(dataset: DataSet, trial: Trial, *, cache: Cache, device: str = "cpu") 
         )
     lengths = [len(clip.frames) for clip in dataset.clips]
     return Refit(
-        head=bank.member(0).cpu(),
+        head=Ensemble(bank.member(0).cpu() for bank in banks),
+        seeds=chosen,
         features=features,
         weights_sha256=plan.identity(trial.features.backbone),
         frames=(min(lengths), max(lengths)),
         probs=probs,
+        example=_example(dataset, trial),
     )
+
+
+def _example(dataset: DataSet, trial: Trial) -> NDArray[Any]:
+    """A frame of the type and size that the network takes; for faces any pixels do."""
+    if expects := INPUTS.get(trial.features.backbone.name):
+        return np.zeros((1, expects.size, expects.size, 3), np.uint8)
+    return np.stack(read_frames(dataset.clips[0].frames[:1]))

@@ -122,8 +122,11 @@ def embed_frames(
     net = backbone or build_backbone(features.backbone, device=device)
     rows, place = net.embed(faces), {position: row for row, position in enumerate(used)}
     x = plan.combine(lambda at: rows[[place[p] for p in at]], features, clip, regions=regions)
+    each = np.eye(len(used), dtype=np.float32)[:, None]
+    mix = plan.combine(lambda at: each[[place[p] for p in at]], features, clip, regions="keep")
     pictures = evidences.pictures(faces[[place[p] for p in shown]])
-    return VideoFeatures(x[None], shown, pictures, (*placement.notes, *notes))
+    told = (*placement.notes, *notes)
+    return VideoFeatures(x[None], shown, pictures, told, faces, mix[:, 0])
 
 
 def _place(frames: Sequence[Frame], onset: int, view: plan.View, device: str) -> Placement:

@@ -6,7 +6,7 @@ Letters: N clips, K keyframes, R regions, D channels, S pixels of a face image.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,9 +63,13 @@ class VideoFeatures:
         keyframes: 0-based positions in the video [K]; the nearest ones under `tim`.
         faces: the aligned keyframes [K, S, S, 3], uint8.
         notes: what the user should know, in sentences.
+        frames: what the network was shown [T, ...].
+        mix: float32 [K, T]; `x` is `mix` times the frames' embeddings, before regions are averaged.
     """
 
     x: NDArray[np.float32]
     keyframes: list[int]
     faces: NDArray[np.uint8]
     notes: tuple[str, ...]
+    frames: NDArray[Any]
+    mix: NDArray[np.float32]

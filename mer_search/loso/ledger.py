@@ -30,6 +30,7 @@ from mer_search.loso.fold_block import FORMAT as FORMAT
 from mer_search.loso.fold_block import FoldBlock as FoldBlock
 from mer_search.loso.fold_block import packed, unpacked
 
+BLOCK = r"block-(\d+)\.npz$"
 State = Literal["RUNNING", "COMPLETE", "STOPPED", "FAILED"]
 STATES: tuple[State, ...] = ("RUNNING", "COMPLETE", "STOPPED", "FAILED")
 
@@ -131,9 +132,7 @@ class Ledger:
         if not self._fs.exists(f"{self.root}/warm.json"):
             return "", ()
         record = self._checked("warm.json", json.loads)
-        trials = (TrialRecord(**{**each, "values": tuple(each["values"])})
-                  for each in record["trials"])  # fmt: skip
-        return str(record["from"]), tuple(trials)
+        return str(record["from"]), tuple(map(_trial_of, record["trials"]))
 
     def write_trial(self, trial: TrialRecord) -> None:
         """Puts or replaces trial.json."""
@@ -145,11 +144,7 @@ class Ledger:
         name = f"trials/{number:06d}/trial.json"
         record = self._checked(name, json.loads)
         try:
-            record.setdefault("measured", {})  # older than this field
-            record.setdefault("notes", ())  # absent in records that are older than the field
-            known = {each.name: record[each.name] for each in fields(TrialRecord)}
-            values, notes = tuple(map(float, known["values"])), tuple(known["notes"])
-            trial = TrialRecord(**{**known, "values": values, "notes": notes})
+            trial = _trial_of(record)
         except (KeyError, TypeError, ValueError) as fault:
             raise DamagedRecord(f"{self.root}/{name}: a field is missing ({fault!r})") from fault
         if trial.state not in STATES or trial.number != number:
@@ -162,8 +157,13 @@ class Ledger:
         for number in self._numbers("trials", r"(\d{6,})$"):
             try:
                 found.append(self.trial(number))
-            except (DamagedRecord, FileNotFoundError) as fault:
+            except DamagedRecord as fault:
                 found.append(TrialRecord(number, "FAILED", {}, {}, reason=str(fault)))
+            except FileNotFoundError:
+                # A writer that was killed before its first record leaves a folder of no trial.
+                if self._numbers(f"trials/{number:06d}", BLOCK):
+                    reason = f"{self.root}/trials/{number:06d}/trial.json is missing"
+                    found.append(TrialRecord(number, "FAILED", {}, {}, reason=reason))
         return found
 
     def write_block(self, number: int, index: int, block: FoldBlock) -> None:
@@ -186,7 +186,7 @@ class Ledger:
         """Readable blocks of a trial by index, and a sentence for each damaged one."""
         found: dict[int, FoldBlock] = {}
         damaged: list[str] = []
-        for index in self._numbers(f"trials/{number:06d}", r"block-(\d+)\.npz$"):
+        for index in self._numbers(f"trials/{number:06d}", BLOCK):
             try:
                 found[index] = self.block(number, index)
             except DamagedRecord as fault:
@@ -270,6 +270,14 @@ class Ledger:
             with contextlib.suppress(OSError):
                 os.unlink(partial)
             raise
+
+
+def _trial_of(record: Mapping[str, Any]) -> TrialRecord:
+    """A record as JSON holds it; `measured` and `notes` are absent in older ones."""
+    whole = {"measured": {}, "notes": (), **record}
+    known = {each.name: whole[each.name] for each in fields(TrialRecord)}
+    values, notes = tuple(map(float, known["values"])), tuple(known["notes"])
+    return TrialRecord(**{**known, "values": values, "notes": notes})
 
 
 def searches(store: str) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -47,6 +47,36 @@ def free_bytes(device: str) -> int:
     return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
+def seeds_of(first: int, count: int) -> range:
+    """The seeds of `count` trainings of one setting: `first` and those after it."""
+    return range(first, first + count)
+
+
+def averaged(again: Sequence[HeldOut]) -> HeldOut:
+    """Means of the probabilities and maps that several trainings gave the same clips."""
+    if len(again) == 1:
+        return again[0]
+    maps: dict[str, NDArray[np.float16]] = {
+        name: np.asarray(np.mean([one.maps[name] for one in again], 0, np.float32), np.float16)
+        for name in again[0].maps
+    }
+    probs = np.mean([one.probs for one in again], 0)
+    return HeldOut(again[0].clip, again[0].fold, probs, maps)
+
+
+def _score(
+    features: FeatureSet, held_out: NDArray[np.bool_], trial: Trial, *, device: str, seeds: int
+) -> HeldOut:
+    """The clips that some folds hold out, scored by the mean of `seeds` trainings of each."""
+    again, classes = [], len(features.classes)
+    for seed in seeds_of(trial.train.seed, seeds):
+        bank = train_bank(features.x, features.label, held_out, model=trial.model, seed=seed,
+                          train=trial.train, classes=classes, device=device)  # fmt: skip
+        part = predict(bank, features.x, held_out)
+        again.append(replace(part, maps={**part.maps, **occluded(bank, features.x, part)}))
+    return averaged(again)
+
+
 def run_block(
     features: FeatureSet,
     folds: Folds,
@@ -56,6 +86,7 @@ def run_block(
     device: str = "cpu",
     width: int | None = None,
     says: Callable[[str], None] = lambda sentence: None,
+    seeds: int = 1,
 ) -> FoldBlock:
     """Trains the folds of block `index` and predicts the clips they hold out.
 
@@ -64,6 +95,7 @@ def run_block(
         width: folds trained at once; None takes what half of the free memory carries. The
             result does not depend on it. Halved where memory runs out all the same.
         says: hears of that.
+        seeds: each fold is trained so many times, from `seeds_of`, and the probabilities averaged.
 
     Raises:
         InputError: not even one fold fits in memory, or features that are not finite.
@@ -81,7 +113,8 @@ def run_block(
     first = start
     while first < stop:
         held_out = folds.held_out[first : min(first + width, stop)]
-        if (part := _trained(features, held_out, trial, device)) is None:
+        part = _trained(features, held_out, trial, device=device, seeds=seeds)
+        if part is None:
             width = narrower(len(held_out), device)
             says(f"memory ran out on {device}; went on with {width} folds at once")
             continue
@@ -106,16 +139,11 @@ def run_block(
 
 
 def _trained(
-    features: FeatureSet, held_out: NDArray[np.bool_], trial: Trial, device: str
+    features: FeatureSet, held_out: NDArray[np.bool_], trial: Trial, *, device: str, seeds: int
 ) -> HeldOut | None:
-    """One bank of folds, trained and asked; None where memory ran out."""
+    """What `_score` returns; None where memory ran out."""
     try:
-        bank = train_bank(
-            features.x, features.label, held_out,
-            model=trial.model, train=trial.train, classes=len(features.classes), device=device,
-        )  # fmt: skip
-        part = predict(bank, features.x, held_out)
-        return replace(part, maps={**part.maps, **occluded(bank, features.x, part)})
+        return _score(features, held_out, trial, device=device, seeds=seeds)
     except (MemoryError, RuntimeError) as fault:  # torch tells a full CPU as a plain RuntimeError
         if not isinstance(fault, MemoryError | torch.OutOfMemoryError) and (
             "can't allocate memory" not in str(fault)

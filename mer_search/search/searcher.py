@@ -91,7 +91,12 @@ class BlockScheduler(FIFOScheduler):
 
 
 def hear(book: Book, number: int, result: dict[str, Any]) -> bool:
-    """Passes what a worker reported to the book. Returns whether the trial shall go on."""
+    """Passes what a worker reported to the book. Returns whether the trial shall go on.
+
+    Tune starts a trial again whose worker was lost just after its last report: it is over already.
+    """
+    if number not in book.running:
+        return False
     for note in result.get("notes", ()):
         book.note(number, str(note))
     if "store" in result:  # the trial is whole, the disk is not

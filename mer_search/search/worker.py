@@ -120,6 +120,7 @@ class LosoTrial(tune.Trainable):
             block = run_block(
                 self._features(), self.material.protocol.folds, self.index,
                 trial=self.trial, device=device, says=self.notes.append,
+                seeds=self.material.experiment.evaluation.seeds,
             )  # fmt: skip
             with writing(self.ledger):
                 self.ledger.write_block(self.number, self.index, block)
@@ -164,7 +165,10 @@ def outer_block(material: Material, params: dict[str, Any], group: int) -> FoldB
     trial = material.experiment.trial(params)
     features = assembled(material, trial.features, regions_of(trial.model))
     device, _ = device_of(ray.get_runtime_context().get_accelerator_ids()["GPU"])
-    return run_block(features, material.protocol.folds, group, trial=trial, device=device)
+    return run_block(
+        features, material.protocol.folds, group, trial=trial, device=device,
+        seeds=material.experiment.evaluation.seeds,
+    )  # fmt: skip
 
 
 def device_of(granted: Sequence[str]) -> tuple[str, str]:

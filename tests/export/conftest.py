@@ -31,7 +31,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
     def export(searched: Searched, number: int) -> Path:
         out = folder / searched.ledger.name / str(number)
         if not out.exists():
-            export_trial(searched.ledger, number, out, cache=searched.cache)
+            export_trial(searched.ledger, number, out, cache=searched.cache, portable=False)
         return out
 
     return export

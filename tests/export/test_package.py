@@ -23,7 +23,7 @@ Exported = Callable[[Searched, int], Path]
 
 
 def export(searched: Searched, out: Path, number: int = 0) -> dict[str, object]:
-    return export_trial(searched.ledger, number, out, cache=searched.cache)
+    return export_trial(searched.ledger, number, out, cache=searched.cache, portable=False)
 
 
 def test_settings_hold_the_model_its_scores_and_where_it_comes_from(
@@ -56,7 +56,7 @@ def test_the_best_trial_is_the_best_finished_one(maps: Searched, tmp_path: Path)
     uf1 = [read_chosen(maps.ledger, n).result.scores["uf1"] for n in range(3)]
     assert chosen.result.record.number == uf1.index(max(uf1))
     assert chosen.scores["corrected"]["trial"] == chosen.result.record.number
-    told = export_trial(maps.ledger, "best", tmp_path / "best", cache=maps.cache)
+    told = export_trial(maps.ledger, "best", tmp_path / "best", cache=maps.cache, portable=False)
     assert told == {
         "model": str(tmp_path / "best"), "search": "maps", "trial": chosen.result.record.number,
         "clips": 16, "classes": ["calm", "moved"],
@@ -108,7 +108,7 @@ def test_an_empty_folder_is_filled(maps: Searched, tmp_path: Path) -> None:
 def test_what_fails_half_way_leaves_nothing(
     maps: Searched, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise MerSearchError("the refit failed")
 
     monkeypatch.setattr(package_module, "write", fail)

@@ -84,7 +84,7 @@ def test_a_version_is_registered_under_its_alias(maps: Searched, tmp_path: Path)
     uri, before = f"sqlite:///{tmp_path / 'mlflow.db'}", mlflow.get_tracking_uri()
     told = [
         export_trial(maps.ledger, 0, tmp_path / name, cache=maps.cache, register="mer@best",
-                     tracking=uri)
+                     tracking=uri, portable=False)
         for name in ("a", "b")
     ]  # fmt: skip
     assert [each["version"] for each in told] == ["1", "2"]
@@ -109,7 +109,8 @@ def test_a_registered_model_predicts_and_survives_the_mirror(
 
     uri = uri_of(maps.ledger, None)
     for name in ("a", "b"):
-        export_trial(maps.ledger, 0, tmp_path / name, cache=maps.cache, register="two@same")
+        export_trial(maps.ledger, 0, tmp_path / name, cache=maps.cache, portable=False,
+                     register="two@same")  # fmt: skip
     Mirror(maps.ledger, uri).sync(running=False)
     for version in MlflowClient(uri).search_model_versions("name = 'two'"):
         assert MlflowClient(uri).get_run(version.run_id).info.lifecycle_stage == "active"

@@ -53,6 +53,24 @@ def test_the_width_of_the_bank_does_not_matter(features: FeatureSet) -> None:
     np.testing.assert_allclose(wide.probs, narrow.probs, atol=1e-5)
 
 
+def test_seeds_are_averaged(features: FeatureSet) -> None:
+    folds = make_folds(features.subject, features.label)
+    once = []
+    for seed in (3, 4):
+        train = TRIAL.train.model_copy(update={"seed": seed, "epochs": 5})
+        trial = TRIAL.model_copy(update={"train": train})
+        once.append(run_block(features, folds, 0, trial=trial))
+    trial = TRIAL.model_copy(update={"train": train.model_copy(update={"seed": 3})})
+    both = run_block(features, folds, 0, trial=trial, seeds=2)
+    assert (both.keys, both.seed) == (once[0].keys, 3)
+    np.testing.assert_allclose(both.probs, (once[0].probs + once[1].probs) / 2, atol=1e-6)
+    assert np.abs(once[0].probs - once[1].probs).max() > 1e-3
+    for name in ("spatial", "temporal"):
+        wanted = (once[0].maps[name].astype(float) + once[1].maps[name]) / 2
+        np.testing.assert_allclose(both.maps[name], wanted, atol=1e-3)
+        assert both.maps[name].dtype == np.float16
+
+
 def test_clips_without_a_block_are_nan(features: FeatureSet) -> None:
     folds = make_folds(features.subject, features.label)
     first = run_block(features, folds, 0, trial=TRIAL)

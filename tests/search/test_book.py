@@ -70,6 +70,19 @@ def test_reports_of_a_retried_trial_are_recognised(empty: Ledger) -> None:
     assert empty.trial(0).values == (0.5,)
 
 
+def test_a_trial_that_is_over_and_reports_again_is_only_stopped(empty: Ledger) -> None:
+    from mer_search.search.searcher import hear
+
+    book = book_of(empty, 1)
+    book.next()
+    finish(book, 0)
+    before = empty.trial(0)
+    again = {"block": 0, "seconds": 1.0, "notes": ["late"], **SCORES}
+    assert not hear(book, 0, again)
+    assert not hear(book, 0, {"failed": "its worker was lost"})
+    assert empty.trial(0) == before
+
+
 def test_failures_are_told_as_fail_and_many_of_them_end_the_search(empty: Ledger) -> None:
     book = book_of(empty, 9)
     for number in range(HOPELESS):

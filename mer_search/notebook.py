@@ -1,0 +1,144 @@
+"""What a notebook wants: launch a search, read its trials and predictions, use its model.
+
+    import mer_search
+    mer_search.launch("quickstart", name="first", trials=8)
+    mer_search.results("first")
+
+Reached through the package itself, which imports this file at the first use.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from mer_search import space_file
+from mer_search.errors import InputError, did_you_mean
+from mer_search.loso.ledger import Ledger, searches
+from mer_search.loso.result import choose, read_results
+
+if TYPE_CHECKING:
+    from mer_search.export import ExportedModel
+
+STORE = "./mer-runs"
+
+
+def launch(
+    space: str,
+    *,
+    name: str | None = None,
+    trials: int | None = None,
+    store: str | None = None,
+    tracking: str | None = None,
+    address: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    device: str = "cpu",
+) -> pd.DataFrame:
+    """Starts or continues a search like `mer-search launch`; its trials as `results` gives them.
+
+    Args:
+        space: a search-space file, or a shipped name.
+        settings: dotted path -> value, as `{"train.epochs": 20}`.
+        store, tracking: None takes MER_SEARCH_STORE, MLFLOW_TRACKING_URI or the defaults.
+
+    Raises:
+        MerSearchError: what `mer-search launch` would tell.
+    """
+    from rich.console import Console
+
+    from mer_search.features.cache import Cache
+    from mer_search.search.driver import launch as stage
+    from mer_search.search.live import Screen
+    from mer_search.search.mirroring import Mirroring
+
+    wanted = {**(settings or {})}
+    wanted |= {} if name is None else {"name": name}
+    wanted |= {} if trials is None else {"search.trials": trials}
+    experiment = space_file.read(space, [f"{path}={value}" for path, value in wanted.items()])
+    ledger, screen = Ledger(_store(store), experiment.name), Screen(Console())
+    mirror = Mirroring(ledger, tracking or os.environ.get("MLFLOW_TRACKING_URI"), screen.says)
+    try:
+        stage(
+            experiment, store=ledger.store, cache=Cache.default(), address=address, device=device,
+            progress=screen.extracts, watchers=(screen, mirror),
+        )  # fmt: skip
+    finally:
+        screen.close()
+        mirror.close()
+    return results(experiment.name, store=store)
+
+
+def results(name: str, *, store: str | None = None) -> pd.DataFrame:
+    """One row per trial, by number: state, reason, folds done, scores, seconds, its parameters.
+
+    Scores are of all folds, NaN where some are missing; the best of them is *selected*, and what
+    it is worth says `mer-search compare`.
+
+    Raises:
+        InputError: no such search.
+    """
+    rows = {}
+    for result in read_results(_ledger(name, store)):
+        record = result.record
+        scores = result.scores if result.complete else {}
+        rows[record.number] = {
+            "state": record.state,
+            "reason": record.reason,
+            "folds_done": result.folds_done,
+            **{score: scores.get(score, float("nan")) for score in ("uf1", "uar", "accuracy")},
+            "seconds": record.seconds,
+            **record.params,
+        }
+    found = pd.DataFrame.from_dict(rows, orient="index")
+    found.index.name = "trial"
+    return found
+
+
+def predictions(name: str, trial: int | str = "best", *, store: str | None = None) -> pd.DataFrame:
+    """Held-out predictions of a finished trial, one row per clip.
+
+    Columns: dataset, subject, clip, truth, prediction, then the probability of each class.
+
+    Raises:
+        InputError: no such search or trial, or a trial that lacks folds.
+    """
+    if trial != "best" and not isinstance(trial, int):
+        raise InputError("trial", f"{trial!r} must be a trial's number or 'best'")
+    ledger = _ledger(name, store)
+    objective = ledger.search()["evaluation"]["objective"]
+    result = choose(read_results(ledger), "best" if trial == "best" else int(trial), objective)
+    protocol, classes = result.protocol, list(result.protocol.classes)
+    parts: Sequence[list[str]] = [key.split("/", 2) for key in protocol.keys]
+    found = pd.DataFrame(parts, columns=["dataset", "subject", "clip"])
+    found["truth"] = [classes[label] for label in protocol.label]
+    found["prediction"] = [classes[label] for label in result.probs.argmax(1)]
+    return found.join(pd.DataFrame(result.probs, columns=classes))
+
+
+def load_model(folder: str | Path, *, device: str = "cpu") -> ExportedModel:
+    """The model in a folder that `mer-search export` wrote; `.predict(video)` labels a clip.
+
+    Raises:
+        InputError, WeightsMissing, DamagedRecord: see `mer_search.export.load`.
+    """
+    from mer_search.export import load
+
+    return load(Path(folder), device=device)
+
+
+def _store(store: str | None) -> str:
+    return store or os.environ.get("MER_SEARCH_STORE") or STORE
+
+
+def _ledger(name: str, store: str | None) -> Ledger:
+    place = _store(store)
+    ledger = Ledger(place, name)
+    if not ledger.exists():
+        known = searches(place)
+        cure = did_you_mean(name, known) if known else "launch a search first, or give store="
+        raise InputError(place, f"holds no search {name!r}; {cure}")
+    return ledger
