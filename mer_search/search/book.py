@@ -72,6 +72,7 @@ class Book:
             self.standings.remember(records, ledger)
         self.done = {_key(each): each for each in reversed(records) if each.state == "COMPLETE"}
         self.running: dict[int, TrialRecord] = {}
+        self.lost: dict[int, str] = {}  # why the worker of a trial was lost last
         self.spent: dict[int, dict[int, float]] = {}
         self.tell, self.say = tell, say
         self.stopping = False  # nothing new is started

@@ -51,6 +51,9 @@ class LedgerSearcher(Searcher):
             return
         if result:
             hear(self.book, number, result)
+        elif error:  # lost more often than `driver.RETRIES` allows
+            cause = self.book.lost.get(number, "no cause is known")
+            self.book.end(number, "FAILED", f"its worker was lost again and again: {cause}")
         self.book.leave(number)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -78,11 +81,11 @@ class BlockScheduler(FIFOScheduler):
         return {}
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        """The worker was lost more often than `driver.RETRIES` allows."""
+        """A worker was lost. Tune says so at every loss, before it starts the trial again, and at
+        the last one, which the searcher hears of as well."""
         number, cause = int(trial.config["number"]), trial.get_error()
-        if number in self.book.running:
-            told = str(cause).strip().splitlines()[-1] if cause else "no cause is known"
-            self.book.end(number, "FAILED", f"its worker was lost again and again: {told}")
+        told = str(cause).strip().splitlines()[-1] if cause else "no cause is known"
+        self.book.lost[number] = told
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """CONTINUE or STOP."""

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -81,6 +82,24 @@ def test_a_trial_that_is_over_and_reports_again_is_only_stopped(empty: Ledger) -
     assert not hear(book, 0, again)
     assert not hear(book, 0, {"failed": "its worker was lost"})
     assert empty.trial(0) == before
+
+
+def test_a_lost_worker_ends_no_trial_until_it_is_lost_for_good(empty: Ledger) -> None:
+    from mer_search.search.searcher import BlockScheduler, LedgerSearcher
+
+    book = book_of(empty, 1)
+    searcher, scheduler = LedgerSearcher(book, lambda: 1), BlockScheduler(book)
+    config = searcher.suggest("tune-id")
+    trial = SimpleNamespace(config=config, get_error=lambda: "Traceback\nthe node went away")
+    assert book.block(0, 0, SCORES, seconds=1.0)
+    scheduler.on_trial_error(None, trial)  # Tune starts it again
+    assert empty.trial(0).state == "RUNNING"
+    assert book.block(0, 0, SCORES, seconds=1.0)
+    assert book.block(0, 1, SCORES, seconds=1.0)
+    scheduler.on_trial_error(None, trial)
+    searcher.on_trial_complete("tune-id", error=True)
+    assert empty.trial(0).state == "FAILED"
+    assert empty.trial(0).reason == "its worker was lost again and again: the node went away"
 
 
 def test_failures_are_told_as_fail_and_many_of_them_end_the_search(empty: Ledger) -> None:
