@@ -10,8 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import yaml
-from ray.autoscaler._private.fake_multi_node.node_provider import FAKE_HEAD_NODE_ID
 from ray_head import Head, can_hide, head, node, vanish
 from s3_server import s3
 
@@ -154,40 +152,3 @@ def test_on_object_storage_with_nodes_that_share_nothing_vanish_and_join_late(
             assert sorted(fetched) == sorted(entries)
         listed = ended([*COMMAND, "status", "tiny", "--store", "s3://lab/runs"], environment)
         assert listed.returncode == 0, listed.stderr
-
-
-def test_trials_that_wait_bring_nodes_of_an_autoscaler(tiny_space: Path, tmp_path: Path) -> None:
-    kinds = {
-        "head": {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0},
-        "small": {"resources": {"CPU": 1, "object_store_memory": 100_000_000}, "node_config": {},
-                  "min_workers": 0, "max_workers": 2},
-    }  # fmt: skip
-    file = tmp_path / "autoscaler.yaml"
-    config = {
-        "cluster_name": "fake", "max_workers": 2, "idle_timeout_minutes": 1,
-        "provider": {"type": "fake_multinode", "head_node_id": FAKE_HEAD_NODE_ID,
-                     "launch_multiple": True},
-        "available_node_types": kinds, "head_node_type": "head", "auth": {}, "docker": {},
-        "file_mounts": {}, "cluster_synced_files": [], "file_mounts_sync_continuously": False,
-        "rsync_exclude": [], "rsync_filter": [], "initialization_commands": [],
-        "setup_commands": [], "head_setup_commands": [], "worker_setup_commands": [],
-        "head_start_ray_commands": [], "worker_start_ray_commands": [], "upscaling_speed": 1.0,
-    }  # fmt: skip
-    file.write_text(yaml.safe_dump(config))
-    environment = {
-        "RAY_FAKE_CLUSTER": "1", "RAY_enable_autoscaler_v2": "1",
-        "RAY_OVERRIDE_NODE_ID_FOR_TESTING": FAKE_HEAD_NODE_ID,
-        "RAY_CLOUD_INSTANCE_ID": FAKE_HEAD_NODE_ID, "AUTOSCALER_UPDATE_INTERVAL_S": "1",
-    }  # fmt: skip
-    with head(f"--autoscaling-config={file}", cpus=0, environment=environment) as running:
-        known = dict(running.environment)
-        del known["RAY_OVERRIDE_NODE_ID_FOR_TESTING"], known["RAY_CLOUD_INSTANCE_ID"]
-        greedy = ended(
-            launch(running, tiny_space, str(tmp_path / "store"), "--set", "resources.gpu=1"), known
-        )
-        assert greedy.returncode == 2, greedy.stdout + greedy.stderr
-        assert "and no autoscaler brings more" in greedy.stderr
-        done = ended(launch(running, tiny_space, str(tmp_path / "store"), "--trials", "2"), known)
-        assert done.returncode == 0, done.stdout + done.stderr
-        ledger = Ledger(str(tmp_path / "store"), "tiny")
-        assert [each.complete for each in read_results(ledger)] == [True] * 2
