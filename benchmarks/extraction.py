@@ -1,10 +1,11 @@
 """Frames per second of the face networks: in batches, against one frame at a time.
 
-    python benchmarks/extraction.py [--seconds 5] [--networks vgg-face facenet-casia]
+    python benchmarks/extraction.py [--seconds 5] [--networks vgg-face] [--precisions fp32 bf16]
 
 Both sides run in one process, in turns, on random weights and pictures (speed does not depend on
 them). The baseline is the plain module in fp32, one frame after another, as scripts usually do it.
 "of peak" is the share of the floating-point rate that a large matrix product reaches here.
+A processor without bf16 instructions takes minutes for one batch in bf16: leave it out there.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from mer_search.features.backbones import BATCH, INPUTS, FaceNetwork, build
 from mer_search.features.networks import cut, network, randomise
 
 LAYER = {"vgg-face": "pool5", "facenet-casia": "block8"}
+KINDS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 ROUNDS = 3
 Work = Callable[[], int]
 
@@ -53,8 +55,8 @@ def operations(name: str) -> int:
     return counter.get_total_flops()
 
 
-def sides(name: str) -> dict[str, Work]:
-    """The three ways to embed; each call does one frame, or one batch."""
+def sides(name: str, precisions: list[str]) -> dict[str, Work]:
+    """The ways to embed; each call does one frame, or one batch."""
     size = INPUTS[name].size
     images = np.random.default_rng(0).integers(0, 256, (BATCH, size, size, 3), dtype=np.uint8)
     net = network(name).eval()
@@ -72,16 +74,13 @@ def sides(name: str) -> dict[str, Work]:
         assert isinstance(net, FaceNetwork)
         return lambda: len(net.embed(images))
 
-    return {
-        "one by one, fp32": one,
-        f"batches of {BATCH}, fp32": batched("fp32"),
-        f"batches of {BATCH}, bf16": batched("bf16"),
-    }
+    batches = {f"batches of {BATCH}, {kind}": batched(kind) for kind in precisions}
+    return {"one by one, fp32": one, **batches}
 
 
 def compare(name: str, seconds: float, peaks: dict[str, float]) -> None:
     """Prints one table: the median over rounds in which the sides take turns."""
-    work = sides(name)
+    work = sides(name, [kind for kind in KINDS if kind in peaks])
     for warm_up in work.values():
         warm_up()
     found: dict[str, list[float]] = {side: [] for side in work}
@@ -101,9 +100,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=5.0, help="per side")
     parser.add_argument("--networks", nargs="+", default=list(LAYER), choices=list(LAYER))
+    parser.add_argument("--precisions", nargs="+", default=list(KINDS), choices=list(KINDS))
     chosen = parser.parse_args()
-    kinds = {"fp32": torch.float32, "bf16": torch.bfloat16}
-    peaks = {name: peak(kind, 1.0) for name, kind in kinds.items()}
+    peaks = {name: peak(KINDS[name], 1.0) for name in dict.fromkeys(["fp32", *chosen.precisions])}
     told = ", ".join(f"{name} {value / 1e9:.0f} GFLOP/s" for name, value in peaks.items())
     print(f"{torch.get_num_threads()} threads; matrix product: {told}")
     for name in chosen.networks:
