@@ -10,6 +10,7 @@ Reached through the package itself, which imports this file at the first use.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,14 +47,16 @@ def launch(
         store, tracking: None takes MER_SEARCH_STORE, MLFLOW_TRACKING_URI or the defaults.
 
     Raises:
+        InputError: Ray was imported before, and read its settings then.
         MerSearchError: what `mer-search launch` would tell.
     """
+    _check_ray()
     from rich.console import Console
 
     from mer_search.features.cache import Cache
-    from mer_search.search.driver import launch as stage
     from mer_search.search.live import Screen
     from mer_search.search.mirroring import Mirroring
+    from mer_search.search.nested import launch as stage
 
     wanted = {**(settings or {})}
     wanted |= {} if name is None else {"name": name}
@@ -70,6 +73,16 @@ def launch(
         screen.close()
         mirror.close()
     return results(experiment.name, store=store)
+
+
+def _check_ray() -> None:
+    """A Ray without token authentication cannot be told of it any more."""
+    if "ray" in sys.modules and os.environ.get("RAY_AUTH_MODE") != "token":
+        raise InputError(
+            "ray",
+            "was imported before its settings were made, and runs without token authentication; "
+            "launch before importing ray, or set RAY_AUTH_MODE=token before the kernel starts",
+        )
 
 
 def results(name: str, *, store: str | None = None) -> pd.DataFrame:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -82,3 +83,13 @@ def test_what_is_not_there_is_told(invented_search: Search, tmp_path: Path) -> N
         mer_search.predictions("invented", "first", store=ledger.store)
     with pytest.raises(InputError, match="is no folder; give the one that `mer-search export`"):
         mer_search.load_model(tmp_path / "none")
+
+
+def test_ray_imported_first_is_told_before_anything_starts(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", ModuleType("ray"))
+    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
+    with pytest.raises(InputError, match="launch before importing ray, or set RAY_AUTH_MODE=token"):
+        mer_search.launch("quickstart", store=str(tmp_path / "store"))
+    assert not (tmp_path / "store").exists()

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -55,7 +56,7 @@ def wait_for_cpus(running: Head, cpus: int) -> None:
         "while ray.cluster_resources().get('CPU', 0) < int(sys.argv[2]): time.sleep(0.2)"
     )
     line = [sys.executable, "-c", count, running.gcs, str(cpus)]
-    subprocess.run(line, env=running.environment, check=True, timeout=90)
+    subprocess.run(line, env=running.environment, check=True, timeout=150)
 
 
 @needs_namespaces
@@ -71,10 +72,11 @@ def test_every_fault_of_every_node_is_told_before_the_first_trial(
     )  # fmt: skip
     with (theirs / "mer_search" / "config.py").open("a") as file:
         file.write("# another version\n")
-    with (
-        node(cluster),
-        node(cluster, environment={"PYTHONPATH": str(theirs)}, hidden=(store,)),
-    ):
+    with ExitStack() as nodes:
+        nodes.enter_context(node(cluster))
+        wait_for_cpus(cluster, 1)  # two that start together pick the same free ports
+        other = {"PYTHONPATH": str(theirs)}
+        nodes.enter_context(node(cluster, environment=other, hidden=(store,)))
         wait_for_cpus(cluster, 2)
         told = ended(launch(cluster, tiny_space, str(store)), cluster.environment)
         assert told.returncode == 2, told.stdout + told.stderr
