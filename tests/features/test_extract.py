@@ -79,6 +79,7 @@ def test_one_raw_clip_gives_the_same_numbers(
         assert found.keyframes == sorted(found.keyframes)
 
 
+@pytest.mark.slow
 def test_a_face_network_gives_the_same_numbers_for_a_raw_clip(
     dataset: DataSet, cache: Cache
 ) -> None:
@@ -131,6 +132,7 @@ def test_digests_name_data_settings_and_regions(dataset: DataSet, cache: Cache) 
     assert feature_set(dataset, settings(), cache=cache).digest == digests[0]
 
 
+@pytest.mark.slow
 def test_precision_is_part_of_key_and_digest(
     make_clip: Callable[..., Clip], dataset: DataSet, cache: Cache
 ) -> None:

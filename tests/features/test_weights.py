@@ -105,6 +105,7 @@ def test_constants_are_read_from_a_graph() -> None:
     assert isinstance(told.value.__cause__, message.DecodeError)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "classes"), [("facenet-casia", 10575), ("facenet-vggface2", 8631)]
 )

@@ -45,6 +45,7 @@ def test_blocks_cover_every_clip_once_and_learn(features: FeatureSet) -> None:
     assert scores_of(probs, features.label)["uf1"] > 0.9
 
 
+@pytest.mark.slow
 def test_the_width_of_the_bank_does_not_matter(features: FeatureSet) -> None:
     folds = make_folds(features.subject, features.label, blocks=[6])
     wide = run_block(features, folds, 0, trial=TRIAL, width=6)
@@ -99,6 +100,7 @@ def test_a_diverged_training_is_told_and_gives_no_block(features: FeatureSet) ->
         run_block(features, folds, 0, trial=trial)
 
 
+@pytest.mark.slow
 def test_without_its_only_telling_region_a_clip_is_not_recognised() -> None:
     rng = np.random.default_rng(0)
     label = np.arange(48) % 2

@@ -95,6 +95,7 @@ def test_text_of_users_never_becomes_markup(hostile: Ledger) -> None:
     assert "&lt;img src" in data[1], "Plotly reads some HTML in labels"
 
 
+@pytest.mark.slow
 def test_an_empty_search_and_several_have_pages(invented_search: Make) -> None:
     empty = invented_search("empty", states=("FAILED",))
     _, outline = read(empty)

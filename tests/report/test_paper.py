@@ -17,6 +17,7 @@ from mer_search.report.methods import methods
 Make = Callable[..., Ledger]
 
 
+@pytest.mark.slow
 def test_the_folder_holds_tables_figures_and_methods(invented_search: Make, tmp_path: Path) -> None:
     found = compare([invented_search(), invented_search("other_one")])
     paper.write(found, tmp_path / "paper")

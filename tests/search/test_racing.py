@@ -97,6 +97,7 @@ class TestContract:
                 decide(rule, trial, race(8))
 
 
+@pytest.mark.slow
 @given(seed=st.integers(0, 30), done=st.integers(1, F - 1), right=st.floats(0, 1))
 def test_chance_is_what_the_known_rest_allows(seed, done, right):
     found = decide("predictive", folds(seed, right)[:done], race(done))
