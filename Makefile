@@ -28,7 +28,7 @@ test: $(STAMP) ## everything this machine can serve; skips are told with reasons
 	# One at a time: a cluster or a browser wants the machine for itself.
 	$(BIN)/python -m pytest -m 'ray or browser'
 
-test-fast: $(STAMP) ## under a minute: no face network, no cluster, no browser
+test-fast: $(STAMP) ## about a minute: no face network, no cluster, no browser
 	$(BIN)/python -m pytest -n 2 -m 'not slow and not ray and not browser'
 
 lint: $(STAMP) ## ruff and mypy --strict

@@ -294,6 +294,7 @@ def full(tmp_path_factory):
     return get
 
 
+@pytest.mark.slow
 class TestFullCopies:
     """The public record: what FACTS of the field say a full copy holds."""
 

@@ -84,6 +84,7 @@ def test_one_bank_equals_banks_of_one_fold_and_itself(model: Any, train: Any) ->
             torch.testing.assert_close(value[fold], other, atol=1e-5, rtol=1e-5, msg=name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attention", ["none", "spatial", "temporal", "spatial-temporal"])
 def test_what_can_be_learnt_is_learnt(attention: str) -> None:
     model = {"attention": attention}
