@@ -59,7 +59,7 @@ ADDRESSES: dict[str, set[str]] = {
     "optuna": {"study"},
     "ray": {"search"},
     "mlflow": {"tracking", "export"},
-    "torch": {"features", "models", "loso.train", "loso.run", "search", "export"},
+    "torch": {"features", "models", "loso.train", "loso.run", "loso.memory", "search", "export"},
     "pandas": {"datasets", "export", "notebook"},
 }
 
