@@ -1,4 +1,4 @@
-"""What a run shows in MLflow besides numbers: predictions, a description, a picture."""
+"""What a run shows in MLflow besides scores: predictions, settings, a description."""
 
 from __future__ import annotations
 
@@ -7,14 +7,25 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from matplotlib.figure import Figure
 from mlflow.entities import Metric, Param
 
+from mer_search.experiment import Experiment
 from mer_search.loso.estimates import correct
 from mer_search.loso.ledger import Ledger
-from mer_search.loso.metrics import confusion
 from mer_search.loso.nested import read_nested
 from mer_search.loso.result import LosoResult, Protocol, subject_counts
+
+SIZES = (
+    "model.attention",
+    "model.score",
+    "model.attention_size",
+    "model.lstm_size",
+    "model.layers",
+    "model.bidirectional",
+    "features.keyframes.method",
+    "features.keyframes.count",
+)
+"""Settings that every trial's run shows, searched or not; the others only where searched."""
 
 
 def predictions(result: LosoResult) -> str:
@@ -45,6 +56,24 @@ def parameters(file: Mapping[str, Any], protocol: Protocol) -> list[Param]:
         "keyframes": ", ".join(f"{k} {v}" for k, v in record.get("keyframes", {}).items()),
     }
     return [Param(key, str(value)) for key, value in told.items()]
+
+
+def settings(experiment: Experiment, params: Mapping[str, Any]) -> list[Param]:
+    """What a trial drew, and its attention and sizes where they are fixed."""
+    shown = dict(params)
+    if not params and experiment.domains:
+        return []  # a damaged record
+    whole = experiment.trial(params).model_dump(mode="json")
+    for path in SIZES:
+        value: Any = whole
+        for leaf in path.split("."):
+            value = value.get(leaf) if isinstance(value, dict) else None
+        if value is not None and path not in experiment.domains:
+            shown[path] = value
+    if whole["model"].get("attention") == "none":
+        for path in ("model.score", "model.attention_size"):
+            shown.pop(path, None)
+    return [Param(path, str(value)) for path, value in shown.items()]
 
 
 def weights_tag(file: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, str]:
@@ -95,23 +124,3 @@ def note(
     lines.append("`so_far.*` are pooled scores after each block of folds; `uf1`, `uar`, `accuracy` "
                  "are there only where all folds are done.")  # fmt: skip
     return "\n\n".join(lines)
-
-
-def confusion_picture(result: LosoResult) -> Figure:
-    """Pooled confusion matrix of a complete trial, counts in the cells."""
-    protocol, classes = result.protocol, result.protocol.classes
-    counts = confusion(protocol.label, result.probs.argmax(1), len(classes))
-    shares = counts / counts.sum(1, keepdims=True).clip(min=1)
-    figure = Figure(figsize=(1.6 + 0.9 * len(classes), 1.4 + 0.8 * len(classes)), layout="tight")
-    axes = figure.subplots()
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    for truth, row in enumerate(counts):
-        for guess, count in enumerate(row):
-            colour = "white" if shares[truth, guess] > 0.55 else "black"
-            axes.text(guess, truth, str(count), ha="center", va="center", color=colour)
-    axes.set_xticks(range(len(classes)), classes, rotation=30, ha="right")
-    axes.set_yticks(range(len(classes)), classes)
-    axes.set_xlabel("predicted")
-    axes.set_ylabel("true")
-    axes.set_title(f"trial {result.record.number}, all folds pooled (selected)", fontsize=10)
-    return figure
