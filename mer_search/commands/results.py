@@ -83,8 +83,8 @@ def compare(
     if paper:
         out.print(f"paper: {paper}")
     for search in found.searches:
-        if link := _mlflow_page(existing(store, search.name), tracking):
-            out.print(f"{search.name} in MLflow: {link}", markup=False)
+        for what, address in _mlflow_links(existing(store, search.name), tracking).items():
+            out.print(f"{search.name} {what}: {address}", markup=False)
 
 
 def _compare_given(names: list[str], store: str, log: Path | None, as_json: bool) -> None:
@@ -103,11 +103,11 @@ def _compare_given(names: list[str], store: str, log: Path | None, as_json: bool
         console().print(given.render(found))
 
 
-def _mlflow_page(ledger: Ledger, tracking: str | None) -> str | None:
-    """Where the search's run is shown, None where MLflow knows nothing of it."""
-    from mer_search.tracking.place import run_page
+def _mlflow_links(ledger: Ledger, tracking: str | None) -> dict[str, str]:
+    """Where the search and its trials are shown; empty where MLflow knows nothing of them."""
+    from mer_search.tracking.place import links
 
-    return None if tracking == "none" else run_page(ledger, tracking)
+    return {} if tracking == "none" else links(ledger, tracking)
 
 
 def export(

@@ -122,7 +122,8 @@ def onset_face(clip: Clip, features: Features, *, cache: Cache) -> NDArray[np.ui
     if report.faults:
         raise InputError(clip.key, report.faults[clip.key])
     matrix = stored(cache, plan.view_key(clip, view), clip, report, ["matrix"]).get("matrix")
-    return look([read_image(clip.frames[plan.onset_of(clip)])], view, matrix)[0]
+    face: NDArray[np.uint8] = look([read_image(clip.frames[plan.onset_of(clip)])], view, matrix)[0]
+    return face
 
 
 def _place_chunk(
