@@ -47,9 +47,7 @@ class Mirroring(Watcher):
 
     def _open(self) -> None:
         if self.uri and not self.background:
-            mirror = InBackground(
-                self.ledger, self.uri, says=self.sentence, report=self.report
-            )
+            mirror = InBackground(self.ledger, self.uri, says=self.sentence, report=self.report)
             self.background = self.stack.enter_context(mirror)
 
     def news(self, news: News) -> None:

@@ -27,10 +27,19 @@ from mer_search.loso.metrics import OBJECTIVES
 from mer_search.loso.result import LosoResult, Protocol, read_protocol, read_result
 from mer_search.tracking import pages
 from mer_search.tracking.pictures import pictures
-from mer_search.tracking.place import EXPERIMENT, TrackingAway, artifacts_of
+from mer_search.tracking.place import (
+    EXPERIMENT,
+    TrackingAway,
+    artifacts_of,
+    quoted_tags,
+    runs_of,
+    view_of,
+)
 
 KIND = {"mlflow.experimentKind": "custom_model_development"}
 """MLflow opens an experiment of this kind on its table of training runs, not on traces."""
+SHARED_VIEW = "mlflow.sharedViewState."
+"""Tags of the experiment by which MLflow's page remembers the columns of a link that was shared."""
 STATUS = {"RUNNING": "RUNNING", "COMPLETE": "FINISHED", "STOPPED": "KILLED", "FAILED": "FAILED"}
 SELECTED_ON = "held-out LOSO predictions; the best trial's score is optimistic"
 LAYOUT = "layout 2"
@@ -66,7 +75,6 @@ class Mirror:
         self.objective: str = self.file["evaluation"]["objective"]
         self.runs = self._find()
         self.results: dict[int, LosoResult] = {}
-        self.pictured: int | None = None
 
     def sync(self, numbers: Iterable[int] | None = None, *, running: bool = True) -> Synced:
         """Brings these trials (None: all) and the search itself up to date.
@@ -98,8 +106,7 @@ class Mirror:
 
     def _find(self) -> dict[str, Run]:
         """Runs of this search by trial; a run that appears twice is reduced to its first."""
-        quoted = {key: value.replace("'", "") for key, value in self._tags().items()}
-        wanted = " and ".join(f"tags.`{key}` = '{value}'" for key, value in quoted.items())
+        wanted = runs_of(self.ledger)
         found: dict[str, Run] = {}
         token = None
         while True:
@@ -113,13 +120,8 @@ class Mirror:
             if not token:
                 return found
 
-    def _tags(self) -> dict[str, str]:
-        """What all runs of this search share; two stores may hold searches of one name."""
-        return {"mer.search": self.ledger.name, "mer.store": self.ledger.store.replace("'", "")}
-
     def _create(self, trial: str, result: LosoResult | None = None) -> Run:
-        tags = {**self._tags(), "mer.trial": trial, "mer.selected_on": SELECTED_ON,
-                "mer.objective": self.objective}  # fmt: skip
+        tags = {**quoted_tags(self.ledger), "mer.trial": trial, "mer.selected_on": SELECTED_ON}
         if result is None:
             started, name = self.file.get("record", {}).get("created", 0.0), self.ledger.name
             tags |= {"mer.kind": "search", "mer.digest": digest_of(self.file)}
@@ -153,7 +155,8 @@ class Mirror:
             self.client.log_text(run.info.run_id, pages.predictions(result), "predictions.csv")
         metrics += [Metric(name, value, at, done) for name, value in final.items()]
         params = pages.settings(self.settings, record.params)
-        tags = {"mer.state": state, "mer.reason": record.reason, "mer.shown": shown}
+        tags = {"mer.state": state, "mer.reason": record.reason, "mer.shown": shown,
+                "mer.objective": self.objective}  # fmt: skip
         tags |= pages.weights_tag(self.file, record.params)
         status = STATUS.get(state, "KILLED")
         self._end(run, status, at)
@@ -173,20 +176,28 @@ class Mirror:
                        for name in OBJECTIVES]  # fmt: skip
             if not running or over:  # a second for 1,000 trials: not while they run
                 metrics += pages.worth(self.ledger, finished, self.objective, at)
-            if best.record.number != self.pictured:
-                self.picture(best, parent, "best")
-                self.picture(best, self.runs[str(best.record.number)])
-                self.pictured = best.record.number
         tags = {"mlflow.note.content": pages.note(self.file, self.protocol, ended, best)}
-        if "mer.shown" not in parent.data.tags:
-            self.client.log_dict(parent.info.run_id, self.file, "search.yaml")
-            tags["mer.shown"] = "search.yaml"
-        tags |= pages.weights_tag(self.file, {})
+        tags |= pages.weights_tag(self.file, {}) | self._beside(parent, best)
         params = [] if parent.data.params else pages.parameters(self.file, self.protocol)
         status = "FINISHED" if over else "RUNNING" if running else "KILLED"
         self._end(parent, status, at)
         self._write(parent, metrics, params, tags)
         self.runs[PARENT] = self.client.get_run(parent.info.run_id)
+
+    def _beside(self, parent: Run, best: LosoResult | None) -> dict[str, str]:
+        """Files of the search, a new best's pictures and the table of trials; the tags for them."""
+        shown, tags = parent.data.tags, {}
+        if shown.get("mer.shown") != LAYOUT:
+            self.client.log_dict(parent.info.run_id, self.file, "search.yaml")
+            view = f"{SHARED_VIEW}{view_of(self.ledger)}"
+            table = pages.view(self.file, runs_of(self.ledger))
+            self.client.set_experiment_tag(self.experiment, view, table)
+            tags["mer.shown"] = LAYOUT
+        if best and shown.get("mer.pictured") != (number := str(best.record.number)):
+            self.picture(best, parent, "best")
+            self.picture(best, self.runs[number])
+            tags["mer.pictured"] = number
+        return tags
 
     def picture(self, result: LosoResult, run: Run, folder: str = "pictures") -> None:
         """Puts a trial's pictures beside a run."""

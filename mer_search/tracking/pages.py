@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mlflow.entities import Metric, Param
@@ -17,9 +18,9 @@ from mer_search.loso.result import LosoResult, Protocol, subject_counts
 
 SIZES = (
     "model.attention",
-    "model.score",
-    "model.attention_size",
     "model.lstm_size",
+    "model.attention_size",
+    "model.score",
     "model.layers",
     "model.bidirectional",
     "features.keyframes.method",
@@ -97,6 +98,43 @@ def worth(ledger: Ledger, finished: Sequence[LosoResult], objective: str, at: in
     for kind, (low, high) in ends.items():
         told |= {f"{kind}.{objective}.low": low, f"{kind}.{objective}.high": high}
     return [Metric(name, value, at, len(finished)) for name, value in told.items()]
+
+
+def view(file: Mapping[str, Any], runs: str) -> str:
+    """The table of a search's trials, best first, as MLflow's menu "Views" keeps it (3.17).
+
+    Args:
+        runs: MLflow's filter for the runs of the search.
+    """
+    objective, record = file["evaluation"]["objective"], file.get("record", {})
+    settings = [path for path, value in _leaves(file) if _searched(value)]
+    settings = list(dict.fromkeys([*SIZES, *settings]))
+    columns = ["tags.`mer.state`", *(f"metrics.`{each}`" for each in (objective, "folds_done"))]
+    columns += [f"params.`{each}`" for each in settings[:30]]  # a tag holds 5,000 characters
+    columns += ["metrics.`seconds`"]
+    columns += [f"tags.`mer.{each}`" for each in ("objective", "selected_on", "digest")]
+    state = {"selectedColumns": columns, "columnOrder": columns, "orderByAsc": False,
+             "orderByKey": f"metrics.`{objective}`",
+             "searchFilter": f"{runs} and tags.`mer.kind` = 'trial'"}  # fmt: skip
+    made = int(1000 * record.get("created", 0.0))
+    return json.dumps({"name": f"{file['name']}: trials, best first", "createdAt": made,
+                       "updatedAt": made, "state": json.dumps(state)})  # fmt: skip
+
+
+def _leaves(file: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Dotted path and value of every setting of a trial in a search-space file."""
+    waiting = [(part, file[part]) for part in ("features", "model", "train")]
+    while waiting:
+        path, value = waiting.pop(0)
+        if isinstance(value, Mapping) and not _searched(value):
+            waiting = [(f"{path}.{key}", each) for key, each in value.items()] + waiting
+        else:
+            yield path, value
+
+
+def _searched(value: Any) -> bool:
+    """Whether a value of a search-space file is a domain."""
+    return isinstance(value, Mapping) and bool({"choice", "int", "float"} & value.keys())
 
 
 def note(
