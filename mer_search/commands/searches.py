@@ -16,7 +16,7 @@ from mer_search.commands.options import (
     console,
     print_json,
 )  # fmt: skip
-from mer_search.errors import InputError, did_you_mean
+from mer_search.errors import InputError
 
 if TYPE_CHECKING:
     from mer_search.experiment import Experiment
@@ -29,14 +29,9 @@ Name = Annotated[str, typer.Argument(help="The search's name in the store.")]
 
 def existing(store: str, name: str) -> Ledger:
     """The ledger of a search that exists. Raises InputError with the nearest name."""
-    from mer_search.loso.ledger import Ledger, searches
+    from mer_search.loso import stores
 
-    ledger = Ledger(store, name)
-    if not ledger.exists():
-        known = searches(store)
-        cure = did_you_mean(name, known) if known else "the store is empty; launch a search first"
-        raise InputError(store, f"holds no search {name!r}; {cure}")
-    return ledger
+    return stores.existing(store, name)
 
 
 def launch(
