@@ -262,7 +262,7 @@ def test_faces_are_searched_once_per_clip_on_the_onset_frame(
     features = features.model_copy(update={"align": align_settings("mtcnn")})
     for embedded in (4, 0):
         report = fill(mixed, [features], cache=cache)
-        assert shown == [48, 40, 56, 48, 56], "onset frames, then the last ones of those found"
+        assert shown == [48, 40, 56] + [48] * 3 + [56] * 3, "onsets, then later ones of those found"
         assert report.frames_embedded == embedded
         assert report.faulty == (clips[1].key,)
         assert "no face was found on the onset frame" in report.faults[0]
@@ -271,7 +271,7 @@ def test_faces_are_searched_once_per_clip_on_the_onset_frame(
         update={"keyframes": features.keyframes.model_copy(update={"method": "flow"})}
     )
     fill(mixed, [with_flow], cache=cache)
-    assert len(shown) == 5, "more evidence needs no new search"
+    assert len(shown) == 9, "more evidence needs no new search"
 
 
 def align_settings(method: str) -> Any:
@@ -286,6 +286,25 @@ def test_an_unreadable_onset_frame(
     features = settings(**RANDOM).model_copy(update={"align": align_settings("mtcnn")})
     report = fill(replace(dataset, clips=(clip,)), [features], cache=cache)
     assert "img1.png: a frame must hold an image, this file is empty" in report.faults[0]
+
+
+def test_a_later_frame_that_is_only_looked_at_may_be_unreadable(
+    make_clip: Callable[..., Clip],
+    dataset: DataSet,
+    cache: Cache,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shown = invented_faces(monkeypatch, {48: Placement(np.array([[1 / 48, 0, 0], [0, 1 / 48, 0]]))})
+    clip = make_clip("g2")
+    clip.frames[2].write_bytes(b"")
+    features = settings("uniform", 2, **RANDOM)
+    features = features.model_copy(update={"align": align_settings("mtcnn")})
+    report = fill(replace(dataset, clips=(clip,)), [features], cache=cache)
+    assert (report.faults, report.notes, len(shown)) == ((), (), 3)
+    clip = make_clip("g3")
+    clip.frames[5].write_bytes(b"")
+    report = fill(replace(dataset, clips=(clip,)), [features], cache=cache)
+    assert "img6.png: a frame must hold an image, this file is empty" in report.faults[0]
 
 
 def test_keys_of_a_search_are_kept_by_clean(dataset: DataSet, cache: Cache) -> None:
