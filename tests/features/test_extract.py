@@ -15,8 +15,9 @@ import pytest
 from mer_search.config import Features
 from mer_search.datasets.clips import Clip, DataSet
 from mer_search.errors import DamagedRecord, InputError, WeightsMissing
-from mer_search.features import align, extract, plan
+from mer_search.features import align, extract, filling, plan
 from mer_search.features.align import Placement
+from mer_search.features.backbones import build
 from mer_search.features.cache import Cache
 from mer_search.features.extract import embed_frames, feature_set, fill
 from mer_search.features.frames import read_frames
@@ -142,6 +143,32 @@ def test_precision_is_part_of_key_and_digest(
     full, half = (feature_set(one, each, cache=cache) for each in both)
     assert full.digest != half.digest
     assert 0 < np.abs(full.x - half.x).max() < 0.1 * np.abs(full.x).max()
+
+
+@pytest.mark.parametrize("quick", [True, False])
+def test_bf16_without_instructions_for_it_is_told_once(
+    quick: bool,
+    dataset: DataSet,
+    cache: Cache,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(
+        filling, "build_backbone", lambda *_, **__: build("patches", "grid", grid=2)
+    )
+    monkeypatch.setattr(filling, "multiplies_bf16", lambda device: quick)
+    filling.warn_of_bf16.cache_clear()
+    layers = ("repeat_1", "repeat_2")
+    both = [settings(count=1, **RANDOM | {"layer": name, "precision": "bf16"}) for name in layers]
+    small = [setting.model_copy(update={"align": align_settings("none", 56)}) for setting in both]
+    assert fill(dataset, small, cache=cache).frames_embedded == 6
+    told = [record.message for record in caplog.records if "no bf16 instructions" in record.message]
+    assert len(told) == (0 if quick else 1)
+
+
+def test_a_gpu_multiplies_bf16() -> None:
+    assert filling.multiplies_bf16("cuda")
+    assert isinstance(filling.multiplies_bf16("cpu"), bool)
 
 
 def test_a_moved_data_set_is_the_same(dataset: DataSet, cache: Cache, tmp_path: Path) -> None:
@@ -274,8 +301,8 @@ def test_faces_are_searched_once_per_clip_on_the_onset_frame(
     assert len(shown) == 9, "more evidence needs no new search"
 
 
-def align_settings(method: str) -> Any:
-    return Features.model_validate({"align": {"method": method, "size": 48}}).align
+def align_settings(method: str, size: int = 48) -> Any:
+    return Features.model_validate({"align": {"method": method, "size": size}}).align
 
 
 def test_an_unreadable_onset_frame(
