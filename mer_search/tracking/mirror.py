@@ -61,6 +61,7 @@ class Mirror:
         self.file: dict[str, Any] = ledger.search()
         self.protocol: Protocol = read_protocol(ledger)
         self.objective: str = self.file["evaluation"]["objective"]
+        self._share_view()
         self.runs = self._find()
         self.results: dict[int, LosoResult] = {}
         self.pictured: int | None = None
@@ -92,6 +93,13 @@ class Mirror:
                     raise
         return str(known.experiment_id)
 
+    def _share_view(self) -> None:
+        """The table of this search's trials, which `links` opens."""
+        name = f"{SHARED_VIEW}{view_of(self.ledger)}"
+        if name not in self.client.get_experiment(self.experiment).tags:
+            table = pages.view(self.file, runs_of(self.ledger))
+            self.client.set_experiment_tag(self.experiment, name, table)
+
     def _find(self) -> dict[str, Run]:
         """Runs of this search by trial; a run that appears twice is reduced to its first."""
         wanted = runs_of(self.ledger)
@@ -113,9 +121,6 @@ class Mirror:
         if result is None:
             started, name = self.file.get("record", {}).get("created", 0.0), self.ledger.name
             tags |= {"mer.kind": "search", "mer.digest": digest_of(self.file)}
-            view = f"{SHARED_VIEW}{view_of(self.ledger)}"
-            table = pages.view(self.file, runs_of(self.ledger))
-            self.client.set_experiment_tag(self.experiment, view, table)
         else:
             started, name = result.record.started, f"trial {result.record.number}"
             parent = self.runs[PARENT].info.run_id
