@@ -73,6 +73,7 @@ class Mirror:
         self.settings = space_file.from_dict(known, where=f"{ledger.root}/search.yaml")
         self.protocol: Protocol = read_protocol(ledger)
         self.objective: str = self.file["evaluation"]["objective"]
+        self._share_view()
         self.runs = self._find()
         self.results: dict[int, LosoResult] = {}
 
@@ -103,6 +104,13 @@ class Mirror:
                 if known is None:
                     raise
         return str(known.experiment_id)
+
+    def _share_view(self) -> None:
+        """The table of this search's trials, which `links` opens."""
+        name = f"{SHARED_VIEW}{view_of(self.ledger)}"
+        if name not in self.client.get_experiment(self.experiment).tags:
+            table = pages.view(self.file, runs_of(self.ledger))
+            self.client.set_experiment_tag(self.experiment, name, table)
 
     def _find(self) -> dict[str, Run]:
         """Runs of this search by trial; a run that appears twice is reduced to its first."""
