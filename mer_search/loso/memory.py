@@ -49,10 +49,7 @@ class Plan:
     def told(self) -> str:
         """The plan in a sentence."""
         cut = "" if self.width == self.folds else f" of {self.folds}, for lack of memory"
-        return (
-            f"{self.width} folds at once{cut}: {self.needs / 2**30:.2f} GB of "
-            f"{self.given / 2**30:.2f} GB"
-        )
+        return f"{self.width} folds at once{cut}: {_size(self.needs)} of {_size(self.given)}"
 
 
 def free_bytes(device: str) -> int:
@@ -99,6 +96,11 @@ def plan(
     given = max(given, shared + per_fold)
     width = bank_width(given, folds=folds, per_fold=per_fold, shared=shared)
     return Plan(width, folds, shared + width * per_fold, given)
+
+
+def _size(count: int) -> str:
+    """Bytes as people read them."""
+    return f"{count / 2**30:.1f} GB" if count >= 2**30 else f"{count / 2**20:.1f} MB"
 
 
 def narrower(width: int, device: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -111,7 +112,8 @@ class InBackground:
             # A border: whatever MLflow, its database or its server throws must not end a search.
             except Exception as fault:
                 if not self.trouble:
-                    self.says(f"MLflow does not answer ({_short(fault)}); the search goes on")
+                    why = _short(fault)
+                    self.says(f"MLflow at {self.uri} does not answer ({why}); the search goes on")
                 mirror, self._all, self.trouble = None, True, _short(fault)
                 pause = min(2 * pause, LONGEST)
             self._asked = None
@@ -130,5 +132,8 @@ class InBackground:
 
 
 def _short(fault: Exception) -> str:
+    """The cause within what HTTP's layers say around it, or the first line."""
+    if cause := re.search(r"Read timed out|Connection refused|Connection aborted", str(fault)):
+        return cause[0].lower()
     text = str(fault).strip().splitlines()
     return f"{type(fault).__name__}: {text[0][:200]}" if text else type(fault).__name__
