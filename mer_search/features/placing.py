@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mer_search.config import Features
 from mer_search.datasets.clips import Clip
 from mer_search.errors import DamagedRecord, InputError
 from mer_search.features import evidence as evidences
@@ -108,6 +109,21 @@ def place_clips(
             _place_chunk(chunk, view, wanted, cache=cache, device=device, report=report)
         for key, clip in chunk.items():
             _report_face(clip, cache.arrays(key, ["matrix", "notes"]) or {}, finds, report)
+
+
+def onset_face(clip: Clip, features: Features, *, cache: Cache) -> NDArray[np.uint8]:
+    """The onset frame of a clip as a face network sees it: uint8 RGB [S,S,3].
+
+    Raises:
+        InputError: the frame cannot be read, shows no face, or is no picture of one.
+    """
+    view, report = plan.view_of(features), Report()
+    place_clips([clip], view, (), cache=cache, device="cpu", report=report)
+    if report.faults:
+        raise InputError(clip.key, report.faults[clip.key])
+    matrix = stored(cache, plan.view_key(clip, view), clip, report, ["matrix"]).get("matrix")
+    face: NDArray[np.uint8] = look([read_image(clip.frames[plan.onset_of(clip)])], view, matrix)[0]
+    return face
 
 
 def _place_chunk(
