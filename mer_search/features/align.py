@@ -10,15 +10,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 import torch
-from facenet_pytorch import MTCNN
 from numpy.typing import NDArray
 
 from mer_search.features.frames import Frame
+
+if TYPE_CHECKING:
+    from facenet_pytorch import MTCNN
 
 TEMPLATE = np.array([(0.34, 0.38), (0.66, 0.38), (0.50, 0.565), (0.37, 0.75), (0.63, 0.75)])
 """Eyes, nose and mouth corners in the unit square: brows and chin stay inside the picture."""
@@ -45,6 +47,8 @@ class Placement:
 
 @cache
 def _detector(min_face_size: int, device: str) -> MTCNN:
+    from facenet_pytorch import MTCNN  # brings torchvision, seconds that cached faces need not wait
+
     return MTCNN(min_face_size=min_face_size, keep_all=True, device=torch.device(device))
 
 

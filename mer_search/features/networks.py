@@ -16,7 +16,6 @@ from collections import OrderedDict
 from collections.abc import Iterator
 
 import torch
-from facenet_pytorch import InceptionResnetV1
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -54,6 +53,8 @@ def network(name: str) -> nn.Module:
         if name == "vgg-face":
             return nn.Sequential(OrderedDict(_vgg_layers()))
         if name in ("facenet-casia", "facenet-vggface2"):
+            from facenet_pytorch import InceptionResnetV1  # brings torchvision, which takes seconds
+
             net: nn.Module = InceptionResnetV1(pretrained=None)
             return net
         if name in resnets.NETWORKS:
@@ -81,7 +82,7 @@ def _vgg_layers() -> Iterator[tuple[str, nn.Module]]:
 def cut(net: nn.Module, layer: str) -> nn.Sequential:
     """The part of `net` that ends with `layer`: images [n, 3, S, S] -> [n, D] or [n, D, h, w]."""
     parts = dict(net.named_children())
-    if isinstance(net, InceptionResnetV1):
+    if "conv2d_1a" in parts:  # FaceNet
         order = list(FACENET_ORDER)
         if layer == "embedding":
             order += ["avgpool_1a", "flatten", "last_linear", "last_bn", "embedding"]
