@@ -17,7 +17,6 @@ from mer_search.features import numpy_pickle, weights
 from mer_search.features.backbones import build
 from mer_search.features.networks import network
 
-
 QUICK = {("resnet50-vggface2", "weight.pkl"), ("senet50-vggface2", "rcmalli.h5")}
 EVERY = [
     pytest.param(*pair, marks=() if pair in QUICK else pytest.mark.slow)
