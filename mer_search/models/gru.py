@@ -49,7 +49,7 @@ class GRULayers(nn.Module):
             for each in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
         )
         given = (x @ w_x.t() + b_x).unbind(1)
-        h = x.new_zeros(len(x), self.size)
+        h = x.new_zeros(x.shape[0], self.size)  # `len` would fix the clips of an export
         states = []
         for pre in reversed(given) if backward else given:
             r_x, z_x, n_x = pre.chunk(3, -1)
