@@ -15,19 +15,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mer_search.config import Model, Trial
+from mer_search.config import MAP_MODELS, Model, Trial
 from mer_search.errors import MerSearchError
 from mer_search.features.records import FeatureSet, Regions
 from mer_search.loso.folds import Folds
 from mer_search.loso.ledger import FoldBlock
 from mer_search.loso.memory import narrower, plan
 from mer_search.loso.train import HeldOut, predict, train_bank
-from mer_search.models.fold_bank import FoldBank
+from mer_search.models.catalogue import Bank
 
 
 def regions_of(model: Model) -> Regions:
-    """How features are assembled for this model: every region only where it attends to them."""
-    return "keep" if "spatial" in model.attention else model.regions
+    """How features are assembled for this model: regions where it looks at each."""
+    if model.name in MAP_MODELS or "spatial" in model.attention:
+        return "keep"
+    return model.regions
 
 
 def seeds_of(first: int, count: int) -> range:
@@ -158,9 +160,7 @@ def _trained(
     return None
 
 
-def occluded(
-    bank: FoldBank, x: NDArray[np.float32], part: HeldOut
-) -> dict[str, NDArray[np.float16]]:
+def occluded(bank: Bank, x: NDArray[np.float32], part: HeldOut) -> dict[str, NDArray[np.float16]]:
     """Whether the regions that attention favours matter: probabilities without them.
 
     A region is taken away in all keyframes by giving it the clip's mean over its other regions.
