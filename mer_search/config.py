@@ -9,9 +9,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 NUMERICS_VERSION = 1
 """Raised when the same settings no longer give the same numbers; part of every digest."""
@@ -54,9 +62,9 @@ class Align(Settings):
 
 
 class Keyframes(Settings):
-    method: Literal["uniform", "apex", "difference", "flow", "ssim", "kmeans", "tim", "all"] = (
-        "uniform"
-    )
+    method: Literal[
+        "uniform", "apex", "apex-or-spotted", "difference", "flow", "ssim", "kmeans", "tim", "all"
+    ] = "uniform"
     count: Annotated[int, Field(ge=1, le=128)] = 8  # K; without meaning under "all"
 
 
@@ -76,11 +84,60 @@ class Backbone(Settings):
         return values
 
 
+class Input(Settings):
+    """What the network is shown of each key frame; `a+b` are two streams, channels side by side."""
+
+    kind: Literal[
+        "appearance", "difference", "flow", "stacked", "appearance+difference", "appearance+flow"
+    ] = "appearance"  # stacked: brightness, u and v as one picture
+    flow: Literal["farneback", "tv-l1", "dis"] = "farneback"  # where the kind has motion
+    magnification: Annotated[float, Field(ge=1.0, le=100.0)] = 1.0  # of motion; 1: as it is
+    size: Annotated[int, Field(ge=4, le=512)] = 28  # pixels of a side, `patches` of faces only
+
+
+class Augment(Settings):
+    """Further versions of each training clip; held-out clips are scored as they are."""
+
+    flip: bool = False
+    affine: Annotated[int, Field(ge=0, le=16)] = 0  # versions, each turned, scaled, shifted a bit
+    jitter: Annotated[int, Field(ge=0, le=16)] = 0  # versions with other key frames
+
+
 class Features(Settings):
     align: Align = Align()
     keyframes: Keyframes = Keyframes()
     backbone: Backbone = Backbone()
     reference: Literal["none", "onset"] = "none"  # onset: subtract the onset frame's features
+    input: Input = Input()
+    augment: Augment = Augment()
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without what is at its default and came later: digests of older settings stay."""
+        later = {"input": Input(), "augment": Augment()}
+        kept: dict[str, Any] = write(self)
+        return {name: kept[name] for name in kept if getattr(self, name) != later.get(name)}
+
+    def contradictions(self) -> Iterator[str]:
+        """Settings that exclude each other, one sentence each."""
+        grid, size, method = self.backbone.grid, self.input.size, self.keyframes.method
+        if self.backbone.name == "patches" and self.of_faces and size % grid:
+            yield (
+                f"features.input.size {size} is not divided by features.backbone.grid {grid}; "
+                "choose a divisor, 1 for maps as a whole"
+            )
+        if self.augment.jitter and method in ("tim", "all"):
+            yield (
+                "features.augment.jitter moves key frames, features.keyframes.method "
+                f"{method!r} picks none; set jitter to 0 or choose another method"
+            )
+
+    @property
+    def of_faces(self) -> bool:
+        """Whether networks are shown faces, or what is computed of them; else the user's maps."""
+        as_it_is = (self.align.method, self.input.kind) == ("none", "appearance")
+        changed = self.input.magnification > 1.0 or self.augment.flip or self.augment.affine
+        return self.backbone.name != "patches" or not as_it_is or bool(changed)
 
 
 class Model(Settings):
@@ -141,12 +198,7 @@ class Trial(Settings):
                 f"features.backbone.layer {backbone.layer!r} gives one; choose another layer, "
                 "or search attention among none and temporal"
             )
-        if backbone.name == "patches" and self.features.align.method != "none":
-            found.append(
-                "features.backbone.name 'patches' cuts maps that are aligned already; "
-                "set features.align.method to none"
-            )
-        return found
+        return [*found, *self.features.contradictions()]
 
 
 class Data(Settings):

@@ -128,8 +128,12 @@ def test_settings_that_contradict_each_other_in_any_combination() -> None:
     assert "model.attention 'spatial' needs several regions but" in told
     told = faults_of(with_changes(features={"backbone": {"layer": "pool5"}}))
     assert "'pool5' is not a layer of facenet-casia; choose from block8" in told
-    told = faults_of(with_changes(features={"backbone": {"name": "patches"}}))
-    assert "set features.align.method to none" in told
+    told = faults_of(with_changes(features={"backbone": {"name": "patches", "grid": 8}}))
+    assert "features.input.size 28 is not divided by features.backbone.grid 8" in told
+    told = faults_of(
+        with_changes(features={"keyframes": {"method": "tim"}, "augment": {"jitter": 1}})
+    )
+    assert "features.augment.jitter moves key frames, features.keyframes.method 'tim' picks" in told
 
 
 def test_a_manifest_without_keyframes_uses_all_rows() -> None:
