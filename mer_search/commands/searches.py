@@ -10,9 +10,14 @@ from mer_search.commands.options import (
     STORE,
     AsJson,
     Device,
+    Named,
     Settings,
+    Space,
     Store,
     Tracking,
+    Trials,
+    WarmStart,
+    asked,
     console,
     print_json,
 )  # fmt: skip
@@ -40,17 +45,13 @@ def existing(store: str, name: str) -> Ledger:
 
 
 def launch(
-    space: Annotated[str, typer.Argument(help="A search-space file, or a shipped name.")],
-    name: Annotated[str | None, typer.Option(help="Instead of the file's name.")] = None,
-    trials: Annotated[
-        int | None, typer.Option(help="How many in all, earlier ones counted.")
-    ] = None,
+    space: Space,
+    name: Named = None,
+    trials: Trials = None,
     store: Store = STORE,
     tracking: Tracking = None,
     address: Annotated[str | None, typer.Option(help="Of a running Ray cluster; or auto.")] = None,
-    warm_start: Annotated[
-        str | None, typer.Option(help="An earlier search whose trials guide the sampler.")
-    ] = None,
+    warm_start: WarmStart = None,
     settings: Settings = None,
     device: Device = "cpu",
 ) -> None:
@@ -58,7 +59,6 @@ def launch(
 
     Example: mer-search launch quickstart --name first --trials 16 --set train.epochs=40
     """
-    from mer_search import space_file
     from mer_search.features.cache import Cache
     from mer_search.loso.ledger import Ledger
     from mer_search.search.confirm import confirm
@@ -66,10 +66,7 @@ def launch(
     from mer_search.search.mirroring import Mirroring
     from mer_search.search.nested import launch as stage
 
-    changes = [*(settings or ())]
-    changes += [f"name={name}"] if name else []
-    changes += [f"search.trials={trials}"] if trials is not None else []
-    experiment = space_file.read(space, changes)
+    experiment = asked(space, name, trials, settings)
     screen = Screen(console())
     ledger = Ledger(store, experiment.name)
     mirror = Mirroring(ledger, tracking, screen.says)

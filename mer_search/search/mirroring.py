@@ -7,8 +7,8 @@ from contextlib import ExitStack
 
 from mer_search.loso.ledger import Ledger
 from mer_search.search.book import Book, News
-from mer_search.search.driver import Watcher
 from mer_search.search.prepare import Prepared
+from mer_search.search.watching import Watcher
 from mer_search.tracking.background import InBackground
 from mer_search.tracking.place import uri_of
 

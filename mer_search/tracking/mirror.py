@@ -22,10 +22,19 @@ from mer_search.loso.ledger import Ledger
 from mer_search.loso.metrics import OBJECTIVES
 from mer_search.loso.result import LosoResult, Protocol, read_protocol, read_result
 from mer_search.tracking import pages
-from mer_search.tracking.place import EXPERIMENT, TrackingAway, artifacts_of
+from mer_search.tracking.place import (
+    EXPERIMENT,
+    TrackingAway,
+    artifacts_of,
+    quoted_tags,
+    runs_of,
+    view_of,
+)
 
 KIND = {"mlflow.experimentKind": "custom_model_development"}
 """MLflow opens an experiment of this kind on its table of training runs, not on traces."""
+SHARED_VIEW = "mlflow.sharedViewState."
+"""Tags of the experiment by which MLflow's page remembers the columns of a link that was shared."""
 STATUS = {"RUNNING": "RUNNING", "COMPLETE": "FINISHED", "STOPPED": "KILLED", "FAILED": "FAILED"}
 SELECTED_ON = "held-out LOSO predictions; the best trial's score is optimistic"
 PARENT = ""
@@ -52,6 +61,7 @@ class Mirror:
         self.file: dict[str, Any] = ledger.search()
         self.protocol: Protocol = read_protocol(ledger)
         self.objective: str = self.file["evaluation"]["objective"]
+        self._share_view()
         self.runs = self._find()
         self.results: dict[int, LosoResult] = {}
         self.pictured: int | None = None
@@ -83,10 +93,16 @@ class Mirror:
                     raise
         return str(known.experiment_id)
 
+    def _share_view(self) -> None:
+        """The table of this search's trials, which `links` opens."""
+        name = f"{SHARED_VIEW}{view_of(self.ledger)}"
+        if name not in self.client.get_experiment(self.experiment).tags:
+            table = pages.view(self.file, runs_of(self.ledger))
+            self.client.set_experiment_tag(self.experiment, name, table)
+
     def _find(self) -> dict[str, Run]:
         """Runs of this search by trial; a run that appears twice is reduced to its first."""
-        quoted = {key: value.replace("'", "") for key, value in self._tags().items()}
-        wanted = " and ".join(f"tags.`{key}` = '{value}'" for key, value in quoted.items())
+        wanted = runs_of(self.ledger)
         found: dict[str, Run] = {}
         token = None
         while True:
@@ -100,12 +116,8 @@ class Mirror:
             if not token:
                 return found
 
-    def _tags(self) -> dict[str, str]:
-        """What all runs of this search share; two stores may hold searches of one name."""
-        return {"mer.search": self.ledger.name, "mer.store": self.ledger.store.replace("'", "")}
-
     def _create(self, trial: str, result: LosoResult | None = None) -> Run:
-        tags = {**self._tags(), "mer.trial": trial, "mer.selected_on": SELECTED_ON}
+        tags = {**quoted_tags(self.ledger), "mer.trial": trial, "mer.selected_on": SELECTED_ON}
         if result is None:
             started, name = self.file.get("record", {}).get("created", 0.0), self.ledger.name
             tags |= {"mer.kind": "search", "mer.digest": digest_of(self.file)}

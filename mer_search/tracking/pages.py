@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -68,6 +69,39 @@ def worth(ledger: Ledger, finished: Sequence[LosoResult], objective: str, at: in
     for kind, (low, high) in ends.items():
         told |= {f"{kind}.{objective}.low": low, f"{kind}.{objective}.high": high}
     return [Metric(name, value, at, len(finished)) for name, value in told.items()]
+
+
+def view(file: Mapping[str, Any], runs: str) -> str:
+    """The table of a search's trials, best first, as the state that MLflow's page keeps of it.
+
+    Args:
+        runs: MLflow's filter for the runs of the search.
+    """
+    objective = file["evaluation"]["objective"]
+    metrics = [objective, "folds_done", "seconds"]
+    settings = [path for path, value in _leaves(file) if _searched(value)]
+    columns = [f"tags.`{each}`" for each in ("mer.state", "mer.selected_on", "mer.digest")]
+    columns += [f"metrics.`{each}`" for each in metrics]
+    columns += [f"params.`{each}`" for each in settings[:20]]  # a tag holds 5,000 characters
+    state = {"selectedColumns": columns, "orderByKey": f"metrics.`{objective}`",
+             "orderByAsc": False, "searchFilter": runs}  # fmt: skip
+    return json.dumps(state)
+
+
+def _leaves(file: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Dotted path and value of every setting of a trial in a search-space file."""
+    waiting = [(part, file[part]) for part in ("features", "model", "train")]
+    while waiting:
+        path, value = waiting.pop(0)
+        if isinstance(value, Mapping) and not _searched(value):
+            waiting = [(f"{path}.{key}", each) for key, each in value.items()] + waiting
+        else:
+            yield path, value
+
+
+def _searched(value: Any) -> bool:
+    """Whether a value of a search-space file is a domain."""
+    return isinstance(value, Mapping) and bool({"choice", "int", "float"} & value.keys())
 
 
 def note(
