@@ -25,7 +25,7 @@ from mer_search.models import losses
 from mer_search.models.adamw import BankAdamW
 from mer_search.models.architecture import Architecture, dropout_masks, generator
 from mer_search.models.fold_bank import FoldBank
-from mer_search.models.memory import bank_width, bytes_per_fold, bytes_shared
+from mer_search.models.memory import bytes_per_fold, bytes_shared
 from mer_search.models.precision import matmul_precision
 from mer_search.models.standardise import standardisation
 
@@ -153,30 +153,18 @@ def parameters(model: config.Model, shape: tuple[int, int, int, int], classes: i
     return sum(math.prod(each) for each in shapes.values())
 
 
-def widest_bank(
-    free: int,
-    shape: tuple[int, int, int, int],
-    folds: int,
-    *,
-    model: config.Model,
-    train: config.Train,
-    classes: int,
-) -> int:
-    """How many of `folds` one bank takes, given `free` bytes and features of shape [N,K,R,D].
-
-    Narrower banks give the same result: call `train_bank` with so many rows of held_out at a time.
-
-    Raises:
-        InputError: when not even one fold fits.
-    """
+def bank_bytes(
+    shape: tuple[int, int, int, int], *, model: config.Model, train: config.Train, classes: int
+) -> tuple[int, int]:
+    """What training needs on features of shape [N,K,R,D]: bytes per fold, and of all together."""
     architecture = Architecture(**arguments(model, shape, classes))
     clips, keyframes = shape[:2]
     batch = min(train.batch_size, clips)
-    per_fold = bytes_per_fold(
-        architecture, batch=batch, keyframes=keyframes, clipped=train.clip_norm > 0
+    clipped = train.clip_norm > 0
+    return (
+        bytes_per_fold(architecture, batch=batch, keyframes=keyframes, clipped=clipped),
+        bytes_shared(architecture, clips=clips, batch=batch, keyframes=keyframes),
     )
-    shared = bytes_shared(architecture, clips=clips, batch=batch, keyframes=keyframes)
-    return bank_width(free, folds=folds, per_fold=per_fold, shared=shared)
 
 
 def predict(bank: FoldBank, x: Array, held_out: NDArray[np.bool_] | Tensor) -> HeldOut:

@@ -1,7 +1,6 @@
 """A trial's blocks cover every clip once, by folds that never saw it."""
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -166,17 +165,6 @@ def test_further_versions_of_a_held_out_clip_change_no_bit_of_its_fold(
     assert not torch.equal(banks[0]["class_w"][1], banks[1]["class_w"][1])
     run_block(features, folds, 0, trial=TRIAL)
     assert not torch.equal(banks[0]["class_w"][0], banks[2]["class_w"][0]), "versions teach"
-
-
-def test_memory_that_files_occupy_counts_as_free(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    told = tmp_path / "meminfo"
-    told.write_text("MemTotal:  24000000 kB\nMemFree:  90000 kB\nMemAvailable:  8000000 kB\n")
-    monkeypatch.setattr(run, "MEMINFO", told)
-    assert run.free_bytes("cpu") == 8_000_000 * 1024
-    monkeypatch.setattr(run, "MEMINFO", tmp_path / "nowhere")
-    assert run.free_bytes("cpu") > 0
 
 
 def test_a_bank_that_does_not_fit_is_halved_and_the_block_goes_on(
