@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, model_validator
 
+from mer_search.feature_settings import LATER as LATER
 from mer_search.feature_settings import LAYERS as LAYERS
 from mer_search.feature_settings import NUMERICS_VERSION as NUMERICS_VERSION
 from mer_search.feature_settings import ONE_REGION as ONE_REGION

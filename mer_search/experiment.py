@@ -16,6 +16,7 @@ from typing import Any, Literal, cast
 from pydantic import Field, model_validator
 
 from mer_search.config import (
+    LATER,
     SECTIONS,
     Data,
     Evaluation,
@@ -26,7 +27,6 @@ from mer_search.config import (
     Trial,
     digest_of,
 )
-from mer_search.feature_settings import LATER
 
 KINDS = ("choice", "int", "float")
 
