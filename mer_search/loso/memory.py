@@ -50,10 +50,7 @@ class Plan:
     def told(self) -> str:
         """The plan in a sentence."""
         cut = "" if self.width == self.folds else f" of {self.folds}"
-        return (
-            f"{self.width} folds at once{cut}: {self.needs / 2**30:.2f} GB of "
-            f"{self.given / 2**30:.2f} GB"
-        )
+        return f"{self.width} folds at once{cut}: {_size(self.needs)} of {_size(self.given)}"
 
 
 def free_bytes(device: str) -> int:
@@ -101,6 +98,11 @@ def plan(
     width = bank_width(given, folds=folds, per_fold=per_fold, shared=shared)
     width = min(width, most_folds(trial.model.name, per_fold))
     return Plan(width, folds, shared + width * per_fold, given)
+
+
+def _size(count: int) -> str:
+    """Bytes as people read them."""
+    return f"{count / 2**30:.1f} GB" if count >= 2**30 else f"{count / 2**20:.1f} MB"
 
 
 def narrower(width: int, device: str) -> int:
