@@ -34,7 +34,7 @@ def test_every_shipped_space_resolves_and_survives_its_own_form(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     names = space_file.shipped()
-    assert set(names) >= {"quickstart", "casme2_paper", "megc2019_flow_maps"}
+    assert set(names) >= {"quickstart", "casme2_paper", "casme2_inputs", "megc2019_flow_maps"}
     for name, file in names.items():
         for variable in re.findall(r"\$\{(\w+)\}", file.read_text()):
             monkeypatch.setenv(variable, "somewhere")
@@ -128,8 +128,12 @@ def test_settings_that_contradict_each_other_in_any_combination() -> None:
     assert "model.attention 'spatial' needs several regions but" in told
     told = faults_of(with_changes(features={"backbone": {"layer": "pool5"}}))
     assert "'pool5' is not a layer of facenet-casia; choose from block8" in told
-    told = faults_of(with_changes(features={"backbone": {"name": "patches"}}))
-    assert "set features.align.method to none" in told
+    told = faults_of(with_changes(features={"backbone": {"name": "patches", "grid": 8}}))
+    assert "features.input.size 28 is not divided by features.backbone.grid 8" in told
+    told = faults_of(
+        with_changes(features={"keyframes": {"method": "tim"}, "augment": {"jitter": 1}})
+    )
+    assert "features.augment.jitter moves key frames, features.keyframes.method 'tim' picks" in told
 
 
 def test_a_domain_that_the_chosen_model_does_not_have() -> None:
