@@ -17,6 +17,7 @@ from mer_search.loso.nested import read_nested
 from mer_search.loso.result import LosoResult, Protocol, subject_counts
 
 SIZES = (
+    "model.name",
     "model.attention",
     "model.lstm_size",
     "model.attention_size",
