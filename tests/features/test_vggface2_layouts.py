@@ -25,6 +25,7 @@ EVERY = [
 
 
 @pytest.mark.parametrize(("name", "layout"), EVERY)
+@pytest.mark.slow
 def test_every_layout_gives_the_same_outputs(
     name: str, layout: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -78,6 +79,7 @@ class TestWrongFiles:
         with pytest.raises(InputError, match=match):
             weights.import_weights(name, file)
 
+    @pytest.mark.slow
     def test_the_other_network(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         _, state = narrow("senet50-vggface2", monkeypatch)
         write_pickle(tmp_path / "se.pkl", state)
