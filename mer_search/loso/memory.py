@@ -16,6 +16,7 @@ from mer_search.config import Trial
 from mer_search.errors import MerSearchError
 from mer_search.features.records import FeatureSet
 from mer_search.loso.train import bank_bytes
+from mer_search.models.catalogue import most_folds
 from mer_search.models.memory import bank_width
 
 MEMINFO = Path("/proc/meminfo")
@@ -48,11 +49,8 @@ class Plan:
     @property
     def told(self) -> str:
         """The plan in a sentence."""
-        cut = "" if self.width == self.folds else f" of {self.folds}, for lack of memory"
-        return (
-            f"{self.width} folds at once{cut}: {self.needs / 2**30:.2f} GB of "
-            f"{self.given / 2**30:.2f} GB"
-        )
+        cut = "" if self.width == self.folds else f" of {self.folds}"
+        return f"{self.width} folds at once{cut}: {_size(self.needs)} of {_size(self.given)}"
 
 
 def free_bytes(device: str) -> int:
@@ -98,7 +96,13 @@ def plan(
     bank_width(half, folds=1, per_fold=per_fold, shared=shared)  # refuses what cannot run at all
     given = max(given, shared + per_fold)
     width = bank_width(given, folds=folds, per_fold=per_fold, shared=shared)
+    width = min(width, most_folds(trial.model.name, per_fold))
     return Plan(width, folds, shared + width * per_fold, given)
+
+
+def _size(count: int) -> str:
+    """Bytes as people read them."""
+    return f"{count / 2**30:.1f} GB" if count >= 2**30 else f"{count / 2**20:.1f} MB"
 
 
 def narrower(width: int, device: str) -> int:

@@ -15,19 +15,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mer_search.config import Model, Trial
+from mer_search.config import MAP_MODELS, Model, Trial
 from mer_search.errors import MerSearchError
 from mer_search.features.records import FeatureSet, Regions
 from mer_search.loso.folds import Folds
 from mer_search.loso.ledger import FoldBlock
 from mer_search.loso.memory import narrower, plan
 from mer_search.loso.train import HeldOut, predict, train_bank
-from mer_search.models.fold_bank import FoldBank
+from mer_search.models.catalogue import Bank
 
 
 def regions_of(model: Model) -> Regions:
-    """How features are assembled for this model: every region only where it attends to them."""
-    return "keep" if "spatial" in model.attention else model.regions
+    """How features are assembled for this model: regions where it looks at each."""
+    if model.name in MAP_MODELS or "spatial" in model.attention:
+        return "keep"
+    return model.regions
 
 
 def seeds_of(first: int, count: int) -> range:
@@ -51,12 +53,13 @@ def _score(
     features: FeatureSet, held_out: NDArray[np.bool_], trial: Trial, *, device: str, seeds: int
 ) -> HeldOut:
     """The clips that some folds hold out, scored by the mean of `seeds` trainings of each."""
-    again, classes = [], len(features.classes)
+    again, classes, rows = [], len(features.classes), features.rows
+    label, kept_out = features.label[rows], held_out[:, rows]
     for seed in seeds_of(trial.train.seed, seeds):
-        bank = train_bank(features.x, features.label, held_out, model=trial.model, seed=seed,
+        bank = train_bank(features.x, label, kept_out, model=trial.model, seed=seed,
                           train=trial.train, classes=classes, device=device)  # fmt: skip
-        part = predict(bank, features.x, held_out)
-        again.append(replace(part, maps={**part.maps, **occluded(bank, features.x, part)}))
+        part = predict(bank, features.itself, held_out)
+        again.append(replace(part, maps={**part.maps, **occluded(bank, features.itself, part)}))
     return averaged(again)
 
 
@@ -75,28 +78,23 @@ def run_block(
 
     Args:
         features: assembled with `regions_of(trial.model)`.
-        width: folds trained at once; None asks `memory.plan`. The result does not depend on it.
-            Halved where memory runs out all the same.
-        says: hears of that.
-        seeds: each fold is trained so many times, from `seeds_of`, and the probabilities averaged.
+        width: folds trained at once, halved where memory runs out all the same; None asks
+            `memory.plan`. The result does not depend on it.
+        says: hears of halving.
+        seeds: trainings of each fold, from `seeds_of`, whose probabilities are averaged.
 
     Raises:
         InputError: not even one fold fits in memory, or features that are not finite.
         MerSearchError: training diverged.
     """
     begun, held_out = time.perf_counter(), folds.held_out[slice(*folds.blocks[index])]
-    if width is None:
-        width = plan(features, len(held_out), trial, device=device).width
+    width = width or plan(features, len(held_out), trial, device=device).width
 
     def train(rows: NDArray[np.bool_]) -> HeldOut | None:
         return _trained(features, rows, trial, device=device, seeds=seeds)
 
     found = _joined(_in_banks(held_out, width, train, device=device, says=says))
-    if bad := int((~np.isfinite(found.probs)).any(1).sum()):
-        raise MerSearchError(
-            f"training diverged: {bad} of {len(found.probs)} held-out clips have probabilities "
-            "that are not numbers; lower train.learning_rate or set train.clip_norm"
-        )
+    _check_finite(found)
     return FoldBlock(
         keys=tuple(features.keys[clip] for clip in found.clip),
         probs=found.probs,
@@ -105,6 +103,14 @@ def run_block(
         finished=time.time(),
         maps=found.maps,
     )
+
+
+def _check_finite(found: HeldOut) -> None:
+    if bad := int((~np.isfinite(found.probs)).any(1).sum()):
+        raise MerSearchError(
+            f"training diverged: {bad} of {len(found.probs)} held-out clips have probabilities "
+            "that are not numbers; lower train.learning_rate or set train.clip_norm"
+        )
 
 
 def _in_banks(
@@ -155,9 +161,7 @@ def _trained(
     return None
 
 
-def occluded(
-    bank: FoldBank, x: NDArray[np.float32], part: HeldOut
-) -> dict[str, NDArray[np.float16]]:
+def occluded(bank: Bank, x: NDArray[np.float32], part: HeldOut) -> dict[str, NDArray[np.float16]]:
     """Whether the regions that attention favours matter: probabilities without them.
 
     A region is taken away in all keyframes by giving it the clip's mean over its other regions.

@@ -108,8 +108,8 @@ class Mirror:
     def _share_view(self) -> None:
         """The table of this search's trials, which `links` opens."""
         name = f"{SHARED_VIEW}{view_of(self.ledger)}"
-        if name not in self.client.get_experiment(self.experiment).tags:
-            table = pages.view(self.file, runs_of(self.ledger))
+        table = pages.view(self.file, runs_of(self.ledger))
+        if self.client.get_experiment(self.experiment).tags.get(name) != table:
             self.client.set_experiment_tag(self.experiment, name, table)
 
     def _find(self) -> dict[str, Run]:
@@ -197,9 +197,6 @@ class Mirror:
         shown, tags = parent.data.tags, {}
         if shown.get("mer.shown") != LAYOUT:
             self.client.log_dict(parent.info.run_id, self.file, "search.yaml")
-            view = f"{SHARED_VIEW}{view_of(self.ledger)}"
-            table = pages.view(self.file, runs_of(self.ledger))
-            self.client.set_experiment_tag(self.experiment, view, table)
             tags["mer.shown"] = LAYOUT
         if best and shown.get("mer.pictured") != (number := str(best.record.number)):
             self.picture(best, parent, "best")
