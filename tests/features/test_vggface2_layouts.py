@@ -165,6 +165,13 @@ class TestPickle:
         array = b"cnumpy\nndarray\n)R(I1\n(I1\ntN" + b"I00\n" + b"S'abcd'\ntb"
         self.damaged(tmp_path, b"(dS'a'\n" + array + b"s.", "has an array without a type")
 
+    def test_sizes_that_the_file_does_not_have(self, tmp_path: Path) -> None:
+        """The unpickler written in C reserves what is named; this one would end in no memory."""
+        huge = (1 << 60).to_bytes(8, "little")
+        for content in (b"\x80\x05\x96" + huge, b"\x80\x04\x95" + huge, b"\x80\x04\x8e" + huge):
+            self.damaged(tmp_path, content + b"x.", "is no pickle of arrays")
+        self.damaged(tmp_path, b"\x80\x02}r\xff\xff\xff\x7f.", "holds no dict of arrays")
+
     @pytest.mark.parametrize("content", [b"", b"hello", b"\x80\x02", b"cnumpy\ndtype\n)R.", b"0."])
     def test_damage(self, content: bytes, tmp_path: Path) -> None:
         self.damaged(tmp_path, content, "is no pickle of arrays|holds no dict of arrays")
