@@ -9,6 +9,7 @@ import pytest
 from optuna.trial import TrialState
 from small_study import experiment, run
 
+from mer_search import space_file
 from mer_search.errors import InputError
 from mer_search.loso.ledger import TrialRecord
 from mer_search.study.rebuild import Proposals, recalled
