@@ -20,7 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from mer_search.config import digest_of
 from mer_search.loso.ledger import Ledger
 from mer_search.loso.metrics import OBJECTIVES
-from mer_search.loso.result import LosoResult, Protocol, read_protocol, read_result
+from mer_search.loso.result import LosoResult, Protocol, Standing, read_protocol, read_result
 from mer_search.tracking import pages
 from mer_search.tracking.place import (
     EXPERIMENT,
@@ -62,7 +62,7 @@ class Mirror:
         self.protocol: Protocol = read_protocol(ledger)
         self.objective: str = self.file["evaluation"]["objective"]
         self.runs = self._find()
-        self.results: dict[int, LosoResult] = {}
+        self.results: dict[int, Standing] = {}
         self.pictured: int | None = None
 
     def sync(self, numbers: Iterable[int] | None = None, *, running: bool = True) -> Synced:
@@ -76,7 +76,7 @@ class Mirror:
         records = self.ledger.trials() if numbers is None else map(self.ledger.trial, numbers)
         for record in records:
             result = read_result(self.ledger, record, self.protocol)
-            self.results[record.number] = result
+            self.results[record.number] = Standing.of(result)
             written += self._trial(result, parent, running)
         self._search(parent, running)
         return Synced(len(self.runs) - before, written)
@@ -165,9 +165,11 @@ class Mirror:
             metrics = [Metric(f"selected.{name}", best.scores[name], at, len(finished))
                        for name in OBJECTIVES]  # fmt: skip
             if not running or over:  # a second for 1,000 trials: not while they run
-                metrics += pages.worth(self.ledger, finished, self.objective, at)
+                metrics += pages.worth(self.ledger, self.protocol, finished, self.objective, at)
             if best.record.number != self.pictured:
-                figure = pages.confusion_picture(best)
+                figure = pages.confusion_picture(
+                    read_result(self.ledger, best.record, self.protocol)
+                )
                 self.client.log_figure(parent.info.run_id, figure, "best/confusion.png")
                 self.pictured = best.record.number
         tags = {"mlflow.note.content": pages.note(self.file, self.protocol, ended, best)}
