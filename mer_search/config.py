@@ -1,90 +1,52 @@
 """Every setting on one page: frozen models, checked when built. Not for reading files.
 
-A *trial* is described by `features`, `model` and `train`; each leaf of these may be searched
-(`mer_search.experiment` reads the search-space file). `data`, `evaluation`, `search` and
-`resources` describe the search itself. Defaults are ours, never a paper's.
+A *trial* is described by `features` (`mer_search.feature_settings`), `model` and `train`; each leaf
+of these may be searched (`mer_search.experiment` reads the search-space file). `data`,
+`evaluation`, `search` and `resources` describe the search itself. Defaults are ours, never a
+paper's.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-NUMERICS_VERSION = 1
-"""Raised when the same settings no longer give the same numbers; part of every digest."""
+from mer_search.feature_settings import LATER as LATER
+from mer_search.feature_settings import LAYERS as LAYERS
+from mer_search.feature_settings import NUMERICS_VERSION as NUMERICS_VERSION
+from mer_search.feature_settings import ONE_REGION as ONE_REGION
+from mer_search.feature_settings import Align as Align
+from mer_search.feature_settings import Augment as Augment
+from mer_search.feature_settings import Backbone as Backbone
+from mer_search.feature_settings import Features as Features
+from mer_search.feature_settings import Input as Input
+from mer_search.feature_settings import Keyframes as Keyframes
+from mer_search.feature_settings import Settings as Settings
+from mer_search.feature_settings import digest_of as digest_of
 
-BackboneName = Literal["facenet-casia", "facenet-vggface2", "vgg-face", "patches"]
-LAYERS: dict[str, tuple[str, ...]] = {
-    "facenet-casia": ("block8", "repeat_1", "repeat_2", "embedding"),
-    "facenet-vggface2": ("block8", "repeat_1", "repeat_2", "embedding"),
-    "vgg-face": ("pool5", "conv5_3", "fc6", "fc7"),
-    "patches": ("grid",),
-}
-"""Layers of each backbone; the first is the default."""
-ONE_REGION = frozenset({"embedding", "fc6", "fc7"})
-"""Layers that give one vector per frame (R = 1): nothing to attend to in space."""
+ModelName = Literal["attention-lstm", "lstm", "gru", "mean-pool", "ststnet"]
+_OVER_TIME = ("lstm_size", "layers", "bidirectional", "projection", "regions", "pooling", "dropout",
+              "input_dropout")  # fmt: skip
+USES: dict[str, tuple[str, ...]] = {
+    "attention-lstm": (*_OVER_TIME, "attention", "score", "attention_size", "heads",
+                       "doubly_stochastic"),
+    "lstm": _OVER_TIME,
+    "gru": _OVER_TIME,
+    "mean-pool": ("projection", "regions", "dropout", "input_dropout"),
+    "ststnet": ("dropout",),
+}  # fmt: skip
+"""The settings of `model` that each model has; `tests/models/` builds every one of them."""
+MAP_MODELS = frozenset({"ststnet"})
+"""Models that take maps pixel by pixel: regions of `patches` are the pixels."""
 
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 Positive = Annotated[int, Field(ge=1)]
 
 
-class Settings(BaseModel):
-    """Base of all settings: frozen, unknown keys refused, identified by content."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
-
-    @property
-    def digest(self) -> str:
-        """16 hex digits that name these values and the version of the numerics."""
-        return digest_of(self.model_dump(mode="json"))
-
-
-def digest_of(content: Any) -> str:
-    """16 hex digits of any JSON value together with `NUMERICS_VERSION`."""
-    text = json.dumps([NUMERICS_VERSION, content], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-class Align(Settings):
-    method: Literal["mtcnn", "none"] = "mtcnn"
-    size: Annotated[int, Field(ge=32, le=512)] = 160  # pixels of the square face image
-
-
-class Keyframes(Settings):
-    method: Literal["uniform", "apex", "difference", "flow", "ssim", "kmeans", "tim", "all"] = (
-        "uniform"
-    )
-    count: Annotated[int, Field(ge=1, le=128)] = 8  # K; without meaning under "all"
-
-
-class Backbone(Settings):
-    name: BackboneName = "facenet-casia"
-    layer: str | None = None  # None becomes the network's first of LAYERS
-    grid: Annotated[int, Field(ge=1, le=32)] = 7  # regions per side, "patches" only
-    weights: Literal["pretrained", "random"] = "pretrained"
-    precision: Literal["fp32", "bf16"] = "fp32"
-
-    @model_validator(mode="before")
-    @classmethod
-    def _first_layer(cls, values: Any) -> Any:
-        if isinstance(values, dict) and values.get("layer") is None:
-            layers = LAYERS.get(values.get("name", "facenet-casia"), (None,))
-            return {**values, "layer": layers[0]}
-        return values
-
-
-class Features(Settings):
-    align: Align = Align()
-    keyframes: Keyframes = Keyframes()
-    backbone: Backbone = Backbone()
-    reference: Literal["none", "onset"] = "none"  # onset: subtract the onset frame's features
-
-
 class Model(Settings):
-    name: Literal["attention-lstm"] = "attention-lstm"
+    name: ModelName = "attention-lstm"
     attention: Literal["none", "spatial", "temporal", "spatial-temporal"] = "none"
     score: Literal["additive", "dot", "scaled-dot", "location", "self-attention"] = "additive"
     attention_size: Positive = 64  # A
@@ -98,6 +60,18 @@ class Model(Settings):
     doubly_stochastic: Annotated[float, Field(ge=0.0)] = 0.0
     dropout: Share = 0.0  # of the LSTM's outputs
     input_dropout: Share = 0.0  # of the standardised channels
+
+    def contradictions(self) -> Iterator[str]:
+        """Settings that the chosen model does not have and that are set all the same."""
+        for name, field in Model.model_fields.items():
+            value = getattr(self, name)
+            if name != "name" and name not in USES[self.name] and value != field.default:
+                yield f"model.{name} {value!r} is no setting of {self.name}; {taken(self.name)}"
+
+
+def taken(model: str) -> str:
+    """What to do about a setting that a model does not have."""
+    return f"leave it out, {model} takes {', '.join(USES[model]) or 'none'}"
 
 
 class Train(Settings):
@@ -125,7 +99,8 @@ class Trial(Settings):
 
     def contradictions(self) -> list[str]:
         """Settings that exclude each other, one sentence each; empty when all is well."""
-        backbone, model, found = self.features.backbone, self.model, []
+        backbone, model = self.features.backbone, self.model
+        found = list(model.contradictions())
         layers = LAYERS[backbone.name]
         if backbone.layer not in layers:
             found.append(
@@ -141,12 +116,12 @@ class Trial(Settings):
                 f"features.backbone.layer {backbone.layer!r} gives one; choose another layer, "
                 "or search attention among none and temporal"
             )
-        if backbone.name == "patches" and self.features.align.method != "none":
+        if model.name in MAP_MODELS and (backbone.name != "patches" or backbone.grid == 1):
             found.append(
-                "features.backbone.name 'patches' cuts maps that are aligned already; "
-                "set features.align.method to none"
+                f"model.name {model.name!r} takes maps pixel by pixel; set features.backbone to "
+                "{name: patches, grid: S} for maps of S by S pixels"
             )
-        return found
+        return [*found, *self.features.contradictions()]
 
 
 class Data(Settings):

@@ -195,17 +195,21 @@ def evaluate(
     device: Device = "cpu",
     as_json: AsJson = False,
 ) -> None:
-    """Scores an exported model on another data set.
+    """Scores an exported model on another data set, pooled, by class and subject by subject.
 
     Example: mer-search evaluate model casme2 /data/other
     """
     from mer_search.datasets import read
     from mer_search.export import load
     from mer_search.export.evaluate import evaluate as stage
+    from mer_search.export.evaluate import lines
 
-    dataset = read(reader, root, classes=classes)
-    found = stage(load(model, device=device), dataset)
-    _print_scores(found, as_json)
+    found = stage(load(model, device=device), read(reader, root, classes=classes))
+    if as_json:
+        print_json(found)
+        return
+    for line in lines(found):
+        console().print(line, markup=False)
 
 
 def score(

@@ -20,7 +20,7 @@ from mer_search.config import NUMERICS_VERSION
 from mer_search.errors import DamagedRecord, InputError
 from mer_search.export.model import ExportedModel
 from mer_search.features import plan
-from mer_search.models.attention_lstm import AttentionLSTM
+from mer_search.models.catalogue import build_plain
 from mer_search.models.ensemble import Ensemble
 
 FORMAT = 1
@@ -43,7 +43,8 @@ def load(folder: Path, *, device: str = "cpu") -> ExportedModel:
         content = (folder / WEIGHTS).read_bytes()
         if hashlib.sha256(content).hexdigest() != settings["model_sha256"]:
             raise ValueError(f"{WEIGHTS} is not the file that was written")
-        head = Ensemble(AttentionLSTM(**settings["arguments"]) for _ in settings["seeds"])
+        name, arguments = settings["trial"]["model"]["name"], settings["arguments"]
+        head = Ensemble(build_plain(name, **arguments) for _ in settings["seeds"])
         head.load_state_dict(tensors(content))
         model = ExportedModel(settings, head, device)
     _check_weights(model)

@@ -19,6 +19,7 @@ from mer_search.features.backbones import INPUTS
 from mer_search.features.cache import Cache
 from mer_search.features.extract import feature_set, fill
 from mer_search.features.frames import read_frames
+from mer_search.features.inputs import streams
 from mer_search.features.records import FeatureSet
 from mer_search.loso.folds import everything
 from mer_search.loso.run import regions_of, seeds_of
@@ -68,25 +69,14 @@ def refit(
         raise InputError("features", report.faults)
     features = feature_set(dataset, trial.features, cache=cache, regions=regions_of(trial.model))
     chosen = tuple(seeds_of(trial.train.seed, seeds))
+    held_out, classes = everything(len(features.x)).held_out, len(features.classes)
     banks = [
-        train_bank(
-            features.x,
-            features.label,
-            everything(len(features.label)).held_out,
-            model=trial.model,
-            train=trial.train,
-            classes=len(features.classes),
-            device=device,
-            seed=seed,
-        )
+        train_bank(features.x, features.label[features.rows], held_out, model=trial.model,
+                   train=trial.train, classes=classes, device=device, seed=seed)
         for seed in chosen
-    ]
-    probs = np.mean([predict_all(bank, features.x)[0] for bank in banks], 0)
-    if bad := int((~np.isfinite(probs)).any(1).sum()):
-        raise MerSearchError(
-            f"training on all subjects diverged: {bad} of {len(probs)} clips have probabilities "
-            "that are not numbers; export another trial with --trial"
-        )
+    ]  # fmt: skip
+    probs = np.mean([predict_all(bank, features.itself)[0] for bank in banks], 0)
+    _check_finite(probs)
     lengths = [len(clip.frames) for clip in dataset.clips]
     return Refit(
         head=Ensemble(bank.member(0).cpu() for bank in banks),
@@ -99,8 +89,22 @@ def refit(
     )
 
 
+def _check_finite(probs: NDArray[np.float32]) -> None:
+    if bad := int((~np.isfinite(probs)).any(1).sum()):
+        raise MerSearchError(
+            f"training on all subjects diverged: {bad} of {len(probs)} clips have probabilities "
+            "that are not numbers; export another trial with --trial"
+        )
+
+
 def _example(dataset: DataSet, trial: Trial) -> NDArray[Any]:
-    """A frame of the type and size that the network takes; for faces any pixels do."""
+    """A frame of the type and size that the network takes; for faces any pixels do.
+
+    Streams lie side by side in the channels.
+    """
+    channels = 3 * len(streams(trial.features))
     if expects := INPUTS.get(trial.features.backbone.name):
-        return np.zeros((1, expects.size, expects.size, 3), np.uint8)
+        return np.zeros((1, expects.size, expects.size, channels), np.uint8)
+    if trial.features.of_faces:
+        return np.zeros((1, *(trial.features.input.size,) * 2, channels), np.float32)
     return np.stack(read_frames(dataset.clips[0].frames[:1]))

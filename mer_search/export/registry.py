@@ -98,6 +98,12 @@ def save_pyfunc(package: Path, out: Path) -> None:
         )
 
 
+def registered(package: Path, shelf: Shelf) -> dict[str, str]:
+    """The new version of a registered package, and the address that loads it."""
+    version = register_model(package, shelf)
+    return {"version": version, "registered": f"models:/{shelf.model}@{shelf.alias}"}
+
+
 def register_model(package: Path, shelf: Shelf) -> str:
     """Logs a package's pyfunc as a run and registers it; returns the version.
 
@@ -135,11 +141,12 @@ def _experiment(client: MlflowClient, shelf: Shelf) -> str:
 
 
 def _log_scores(client: MlflowClient, run: str, settings: dict[str, Any]) -> None:
-    """Both kinds of scores, named as in the runs of a search, and the trial's parameters."""
+    """Every kind of scores, named as in the runs of a search, and the trial's parameters."""
     scores = settings["scores"]
     metrics = [
         Metric(f"{kind}.{name}", scores[kind][name], 0, 0)
-        for kind in ("selected", "corrected")
+        for kind in ("selected", "corrected", "nested")
+        if scores.get(kind)
         for name in OBJECTIVES
     ]
     params = [Param(path, str(value)) for path, value in settings["params"].items()]

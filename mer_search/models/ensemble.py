@@ -11,7 +11,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from mer_search.models.attention_lstm import AttentionLSTM, Maps
+from mer_search.models.catalogue import Plain
+from mer_search.models.head import Maps
 
 
 class Ensemble(nn.Module):
@@ -21,19 +22,19 @@ class Ensemble(nn.Module):
         members: at least one; all of one architecture.
     """
 
-    def __init__(self, members: Iterable[AttentionLSTM]) -> None:
+    def __init__(self, members: Iterable[Plain]) -> None:
         super().__init__()
         self.members = nn.ModuleList(members)
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """Of each member: `Ensemble(AttentionLSTM(**arguments) for ...)` builds it again."""
+        """Of each member: `build_plain(name, **arguments)` builds it again."""
         return self.first.arguments
 
     @property
-    def first(self) -> AttentionLSTM:
+    def first(self) -> Plain:
         """The member of the first seed."""
-        return cast(AttentionLSTM, self.members[0])
+        return cast(Plain, self.members[0])
 
     def forward(self, x: Tensor) -> tuple[Tensor, Maps]:
         """Probabilities [B,C] and maps (`spatial` [B,K,R], `temporal` [B,K]) of x [B,K,R,D]."""

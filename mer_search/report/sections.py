@@ -103,7 +103,7 @@ def leaderboard(found: Search, prefix: str) -> Iterator[Element]:
 
     def cells(result: LosoResult, rank: int) -> list[str]:
         values = [words.value(result.record.params.get(path)) for path in names]
-        return [*table.row(result, rank), f"{result.record.seconds:.0f}", *values]
+        return [*table.row(result, rank), *values]
 
     rows = [cells(result, rank) for rank, result in enumerate(found.ranked, start=1)]
     place = f"{prefix}-trials"

@@ -64,7 +64,7 @@ def test_a_bank_is_cut_into_equal_ones_that_fit() -> None:
     assert bank_width(1000, folds=26, per_fold=10, shared=100) == 26
     assert bank_width(300, folds=26, per_fold=10, shared=100) == 13
     assert bank_width(111, folds=26, per_fold=10, shared=100) == 1
-    with pytest.raises(InputError, match=r"one fold needs 3.0 GB and 2.0 GB are free; choose"):
+    with pytest.raises(InputError, match=r"one fold needs 3.00 GB and 2.00 GB are free; choose"):
         bank_width(2 << 30, folds=26, per_fold=1 << 30, shared=2 << 30)
 
 
@@ -74,7 +74,10 @@ def test_the_estimate_counts_weights_moments_and_kept_gradients() -> None:
     clipped = bytes_per_fold(wide, batch=1, keyframes=1, clipped=True)
     assert clipped - plain == 4096 * 512 * 4
     assert plain > 3 * 4096 * 512 * 4
-    assert bytes_shared(wide, clips=246, batch=32, keyframes=8) > 246 * 8 * 4096 * 4
+    assert (
+        bytes_shared(clips=246, batch=32, keyframes=8, regions=1, channels=4096)
+        > 246 * 8 * 4096 * 4
+    )
     attending = Architecture(channels=512, classes=5, attention="spatial", regions=49)
     projected = Architecture(channels=512, classes=5, projection=64)
     sizes = [bytes_per_fold(a, batch=32, keyframes=8) for a in (attending, projected)]
