@@ -284,8 +284,11 @@ def main() -> None:
     """Prints the tables, and draws the curve where `--picture` says so."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--searches", type=int, default=500)
-    parser.add_argument("--trials", type=int, nargs="+", default=[1, 10, 50, 200, 500])
+    parser.add_argument("--trials", type=int, nargs="*", default=[1, 10, 50, 200, 500])
     parser.add_argument("--raced", type=int, default=60, help="trials of the raced TPE searches")
+    parser.add_argument(
+        "--worlds", nargs="+", default=list(WORLDS), choices=WORLDS, metavar="WORLD"
+    )
     parser.add_argument("--picture", type=Path)
     args = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -296,8 +299,8 @@ def main() -> None:
     )
     print("|---|---|---|---|---|---|---|---|---|")
     curves: dict[str, dict[int, dict[str, float]]] = {}
-    for name, world in WORLDS.items():
-        curves[name] = {}
+    for name in args.worlds:
+        world, curves[name] = WORLDS[name], {}
         for trials in args.trials:
             row = curves[name][trials] = measure(world, trials, args.searches, nested=trials <= 200)
             print(line(name, str(trials), row), flush=True)

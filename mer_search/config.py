@@ -17,11 +17,16 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 NUMERICS_VERSION = 1
 """Raised when the same settings no longer give the same numbers; part of every digest."""
 
-BackboneName = Literal["facenet-casia", "facenet-vggface2", "vgg-face", "patches"]
+BackboneName = Literal[
+    "facenet-casia", "facenet-vggface2", "vgg-face", "resnet50-vggface2", "senet50-vggface2",
+    "patches",
+]  # fmt: skip
 LAYERS: dict[str, tuple[str, ...]] = {
     "facenet-casia": ("block8", "repeat_1", "repeat_2", "embedding"),
     "facenet-vggface2": ("block8", "repeat_1", "repeat_2", "embedding"),
     "vgg-face": ("pool5", "conv5_3", "fc6", "fc7"),
+    "resnet50-vggface2": ("layer4", "layer3", "embedding"),
+    "senet50-vggface2": ("layer4", "layer3", "embedding"),
     "patches": ("grid",),
 }
 """Layers of each backbone; the first is the default."""

@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from mer_search import space_file
-from mer_search.errors import InputError, did_you_mean
-from mer_search.loso.ledger import Ledger, searches
+from mer_search.errors import InputError
+from mer_search.loso.ledger import Ledger
 from mer_search.loso.result import choose, read_results
+from mer_search.loso.stores import existing
 
 if TYPE_CHECKING:
     from mer_search.export import ExportedModel
@@ -54,6 +55,8 @@ def launch(
     from rich.console import Console
 
     from mer_search.features.cache import Cache
+    from mer_search.report import page
+    from mer_search.report.compare import compare
     from mer_search.search.live import Screen
     from mer_search.search.mirroring import Mirroring
     from mer_search.search.nested import launch as stage
@@ -63,7 +66,10 @@ def launch(
     wanted |= {} if trials is None else {"search.trials": trials}
     experiment = space_file.read(space, [f"{path}={value}" for path, value in wanted.items()])
     ledger, screen = Ledger(_store(store), experiment.name), Screen(Console())
-    mirror = Mirroring(ledger, tracking or os.environ.get("MLFLOW_TRACKING_URI"), screen.says)
+    mirror = Mirroring(
+        ledger, tracking or os.environ.get("MLFLOW_TRACKING_URI"), screen.says,
+        report=lambda: page.render(compare([ledger])),
+    )  # fmt: skip
     try:
         stage(
             experiment, store=ledger.store, cache=Cache.default(), address=address, device=device,
@@ -95,7 +101,7 @@ def results(name: str, *, store: str | None = None) -> pd.DataFrame:
         InputError: no such search.
     """
     rows = {}
-    for result in read_results(_ledger(name, store)):
+    for result in read_results(existing(_store(store), name)):
         record = result.record
         scores = result.scores if result.complete else {}
         rows[record.number] = {
@@ -121,7 +127,7 @@ def predictions(name: str, trial: int | str = "best", *, store: str | None = Non
     """
     if trial != "best" and not isinstance(trial, int):
         raise InputError("trial", f"{trial!r} must be a trial's number or 'best'")
-    ledger = _ledger(name, store)
+    ledger = existing(_store(store), name)
     objective = ledger.search()["evaluation"]["objective"]
     result = choose(read_results(ledger), "best" if trial == "best" else int(trial), objective)
     protocol, classes = result.protocol, list(result.protocol.classes)
@@ -145,13 +151,3 @@ def load_model(folder: str | Path, *, device: str = "cpu") -> ExportedModel:
 
 def _store(store: str | None) -> str:
     return store or os.environ.get("MER_SEARCH_STORE") or STORE
-
-
-def _ledger(name: str, store: str | None) -> Ledger:
-    place = _store(store)
-    ledger = Ledger(place, name)
-    if not ledger.exists():
-        known = searches(place)
-        cure = did_you_mean(name, known) if known else "launch a search first, or give store="
-        raise InputError(place, f"holds no search {name!r}; {cure}")
-    return ledger

@@ -1,9 +1,15 @@
-"""What every test shares: quiet threads, and an invented search with finished trials."""
+"""What every test shares: quiet threads, an invented search, a browser and a server."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +19,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import pytest
 from hypothesis import settings
+from selenium.webdriver import Chrome
+from selenium.webdriver.chrome.options import Options
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.chrome.webdriver import WebDriver
 
 from mer_search import space_file
 from mer_search.loso.folds import make_folds
@@ -101,3 +111,60 @@ def invented_search(tmp_path: Path) -> Callable[..., Ledger]:
         return ledger
 
     return make
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[Callable[..., WebDriver]]:
+    """`browser(width, dark=)` starts a headless Chromium; all end with the test."""
+    started: list[WebDriver] = []
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if chromium is None or driver is None:
+        pytest.skip("needs Chromium and its driver: apt-get install chromium chromium-driver")
+
+    def start(width: int = 1280, height: int = 900, *, dark: bool = False) -> WebDriver:
+        options = Options()
+        options.binary_location = chromium
+        for flag in ("headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run",
+                     "disable-background-networking", "disable-component-update", "disable-sync",
+                     "hide-scrollbars", f"user-data-dir={tmp_path}/{len(started)}"):  # fmt: skip
+            options.add_argument(f"--{flag}")
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+        page = Chrome(options=options, service=Service(driver))
+        started.append(page)
+        screen = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
+        page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
+        return page
+
+    yield start
+    for page in started:
+        page.quit()
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Callable[..., str]]:
+    """`served(*command)` starts a web server; `PORT` in the command becomes a free one."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(*command: str) -> str:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = str(free.getsockname()[1])
+        told = tmp_path / f"server{len(started)}.log"
+        with told.open("wb") as log:
+            started.append(subprocess.Popen(
+                [each.replace("PORT", port) for each in command], stdout=log, stderr=log,
+                start_new_session=True,
+            ))  # fmt: skip
+        for _ in range(600):
+            with suppress(OSError), socket.create_connection(("127.0.0.1", int(port)), 1):
+                return f"http://127.0.0.1:{port}"
+            assert started[-1].poll() is None, told.read_text()
+            time.sleep(0.1)
+        raise TimeoutError(f"{command[0]} does not listen: {told.read_text()}")
+
+    yield start
+    for server in started:
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()

@@ -32,6 +32,7 @@ ALLOWED: dict[str, set[str]] = {
     "loso.megc_log": {*GROUND, "loso.metrics"},
     "loso.fold_block": set(),
     "loso.ledger": {*GROUND, "loso.fold_block"},
+    "loso.stores": {*GROUND, "loso.ledger"},
     "loso.result": {*GROUND, "loso.ledger", "loso.folds", "loso.metrics"},
     "loso.nested": {*GROUND, "loso.estimates", "loso.folds", "loso.ledger", "loso.result"},
     "loso": {*SETTINGS, "models", "loso", "features.cache", "features.records",
@@ -59,7 +60,7 @@ ADDRESSES: dict[str, set[str]] = {
     "optuna": {"study"},
     "ray": {"search"},
     "mlflow": {"tracking", "export"},
-    "torch": {"features", "models", "loso.train", "loso.run", "search", "export"},
+    "torch": {"features", "models", "loso.train", "loso.run", "loso.memory", "search", "export"},
     "pandas": {"datasets", "export", "notebook"},
 }
 

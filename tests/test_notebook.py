@@ -77,7 +77,7 @@ def test_what_is_not_there_is_told(invented_search: Search, tmp_path: Path) -> N
     ledger = invented_search()
     with pytest.raises(InputError, match="holds no search 'invent'; did you mean 'invented'"):
         mer_search.results("invent", store=ledger.store)
-    with pytest.raises(InputError, match="launch a search first, or give store="):
+    with pytest.raises(InputError, match="the store is empty; launch a search first"):
         mer_search.results("invented", store=str(tmp_path / "none"))
     with pytest.raises(InputError, match="'first' must be a trial's number or 'best'"):
         mer_search.predictions("invented", "first", store=ledger.store)

@@ -6,18 +6,29 @@ from typing import Annotated
 
 import typer
 
-from mer_search.commands.options import STORE, Device, Settings, Store, Tracking, console
+from mer_search.commands.options import (
+    STORE,
+    Device,
+    Named,
+    Settings,
+    Space,
+    Store,
+    Tracking,
+    Trials,
+    WarmStart,
+    asked,
+    console,
+)  # fmt: skip
 
 
 def submit(
-    space: Annotated[str, typer.Argument(help="A search-space file, or a shipped name.")],
+    space: Space,
     address: Annotated[str, typer.Option(help="The job server, as http://HOST:8265.")],
-    name: Annotated[str | None, typer.Option(help="Instead of the file's name.")] = None,
-    trials: Annotated[
-        int | None, typer.Option(help="How many in all, earlier ones counted.")
-    ] = None,
+    name: Named = None,
+    trials: Trials = None,
     store: Store = STORE,
     tracking: Tracking = None,
+    warm_start: WarmStart = None,
     settings: Settings = None,
     device: Device = "cpu",
     wait: Annotated[bool, typer.Option(help="Follow the log until the job ends.")] = True,
@@ -28,17 +39,14 @@ def submit(
 
     Example: mer-search submit casme2_paper --address http://127.0.0.1:8265 --store s3://lab/runs
     """
-    from mer_search import space_file
     from mer_search.search import submit as stage
 
-    changes = [*(settings or ())]
-    changes += [f"name={name}"] if name else []
-    changes += [f"search.trials={trials}"] if trials is not None else []
-    experiment = space_file.read(space, changes)
+    experiment = asked(space, name, trials, settings)
     stage.check_places(experiment, store, tracking)  # before anything is asked of the network
     job = stage.submit(
-        experiment, stage.connect(address), store=store, tracking=tracking, device=device
-    )
+        experiment, stage.connect(address), store=store, tracking=tracking, device=device,
+        warm_start=warm_start,
+    )  # fmt: skip
     out = console()
     out.print(
         f"job {job.id} runs this search already" if job.found else f"job {job.id} is submitted"

@@ -32,6 +32,9 @@ def compare(
     ],
     store: Store = STORE,
     html: Annotated[Path | None, typer.Option(help="Write the report into this file.")] = None,
+    faces: Annotated[
+        bool, typer.Option("--faces", help="Draw attention over real faces into the report.")
+    ] = False,
     paper: Annotated[
         Path | None, typer.Option(help="Write tables, figures and a methods text here.")
     ] = None,
@@ -50,6 +53,8 @@ def compare(
     from mer_search.report import compare as stage
     from mer_search.report import given
 
+    if faces and not html:
+        raise InputError("compare", "--faces draws into a report; name one with --html FILE")
     if log or any(given.number_in(name) is not None for name in names):
         if html or paper:
             raise InputError("compare", "--html and --paper take searches, not single trials")
@@ -62,8 +67,10 @@ def compare(
         papers.write(found, paper)
     if html:
         import mer_search.report.page as page
+        from mer_search.commands.faces import faces_of
 
-        page.write(found, html)
+        seen = {s.name: faces_of(existing(store, s.name), s) for s in found.searches if faces}
+        page.write(found, html, faces=seen)
     if as_json:
         print_json(found.as_json())
         return
@@ -76,8 +83,8 @@ def compare(
     if paper:
         out.print(f"paper: {paper}")
     for search in found.searches:
-        if link := _mlflow_page(existing(store, search.name), tracking):
-            out.print(f"{search.name} in MLflow: {link}", markup=False)
+        for what, address in _mlflow_links(existing(store, search.name), tracking).items():
+            out.print(f"{search.name} {what}: {address}", markup=False)
 
 
 def _compare_given(names: list[str], store: str, log: Path | None, as_json: bool) -> None:
@@ -96,11 +103,11 @@ def _compare_given(names: list[str], store: str, log: Path | None, as_json: bool
         console().print(given.render(found))
 
 
-def _mlflow_page(ledger: Ledger, tracking: str | None) -> str | None:
-    """Where the search's run is shown, None where MLflow knows nothing of it."""
-    from mer_search.tracking.place import run_page
+def _mlflow_links(ledger: Ledger, tracking: str | None) -> dict[str, str]:
+    """Where the search and its trials are shown; empty where MLflow knows nothing of them."""
+    from mer_search.tracking.place import links
 
-    return None if tracking == "none" else run_page(ledger, tracking)
+    return {} if tracking == "none" else links(ledger, tracking)
 
 
 def export(
@@ -188,17 +195,21 @@ def evaluate(
     device: Device = "cpu",
     as_json: AsJson = False,
 ) -> None:
-    """Scores an exported model on another data set.
+    """Scores an exported model on another data set, pooled, by class and subject by subject.
 
     Example: mer-search evaluate model casme2 /data/other
     """
     from mer_search.datasets import read
     from mer_search.export import load
     from mer_search.export.evaluate import evaluate as stage
+    from mer_search.export.evaluate import lines
 
-    dataset = read(reader, root, classes=classes)
-    found = stage(load(model, device=device), dataset)
-    _print_scores(found, as_json)
+    found = stage(load(model, device=device), read(reader, root, classes=classes))
+    if as_json:
+        print_json(found)
+        return
+    for line in lines(found):
+        console().print(line, markup=False)
 
 
 def score(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -10,13 +10,18 @@ from mer_search.commands.options import (
     STORE,
     AsJson,
     Device,
+    Named,
     Settings,
+    Space,
     Store,
     Tracking,
+    Trials,
+    WarmStart,
+    asked,
     console,
     print_json,
 )  # fmt: skip
-from mer_search.errors import InputError, did_you_mean
+from mer_search.errors import InputError
 
 if TYPE_CHECKING:
     from mer_search.experiment import Experiment
@@ -29,28 +34,19 @@ Name = Annotated[str, typer.Argument(help="The search's name in the store.")]
 
 def existing(store: str, name: str) -> Ledger:
     """The ledger of a search that exists. Raises InputError with the nearest name."""
-    from mer_search.loso.ledger import Ledger, searches
+    from mer_search.loso import stores
 
-    ledger = Ledger(store, name)
-    if not ledger.exists():
-        known = searches(store)
-        cure = did_you_mean(name, known) if known else "the store is empty; launch a search first"
-        raise InputError(store, f"holds no search {name!r}; {cure}")
-    return ledger
+    return stores.existing(store, name)
 
 
 def launch(
-    space: Annotated[str, typer.Argument(help="A search-space file, or a shipped name.")],
-    name: Annotated[str | None, typer.Option(help="Instead of the file's name.")] = None,
-    trials: Annotated[
-        int | None, typer.Option(help="How many in all, earlier ones counted.")
-    ] = None,
+    space: Space,
+    name: Named = None,
+    trials: Trials = None,
     store: Store = STORE,
     tracking: Tracking = None,
     address: Annotated[str | None, typer.Option(help="Of a running Ray cluster; or auto.")] = None,
-    warm_start: Annotated[
-        str | None, typer.Option(help="An earlier search whose trials guide the sampler.")
-    ] = None,
+    warm_start: WarmStart = None,
     settings: Settings = None,
     device: Device = "cpu",
 ) -> None:
@@ -58,7 +54,6 @@ def launch(
 
     Example: mer-search launch quickstart --name first --trials 16 --set train.epochs=40
     """
-    from mer_search import space_file
     from mer_search.features.cache import Cache
     from mer_search.loso.ledger import Ledger
     from mer_search.search.confirm import confirm
@@ -66,13 +61,10 @@ def launch(
     from mer_search.search.mirroring import Mirroring
     from mer_search.search.nested import launch as stage
 
-    changes = [*(settings or ())]
-    changes += [f"name={name}"] if name else []
-    changes += [f"search.trials={trials}"] if trials is not None else []
-    experiment = space_file.read(space, changes)
+    experiment = asked(space, name, trials, settings)
     screen = Screen(console())
     ledger = Ledger(store, experiment.name)
-    mirror = Mirroring(ledger, tracking, screen.says)
+    mirror = Mirroring(ledger, tracking, screen.says, report=lambda: report_of(ledger))
     try:
         outcome = stage(
             experiment, store=store, cache=Cache.default(), address=address, device=device,
@@ -146,24 +138,48 @@ def status(name: Name, store: Store = STORE, as_json: AsJson = False) -> None:
         console().print(stage.page(found))
 
 
-def track(name: Name, store: Store = STORE, tracking: Tracking = None) -> None:
+def track(
+    name: Name,
+    store: Store = STORE,
+    tracking: Tracking = None,
+    pictures: Annotated[
+        str | None, typer.Option(help="Draw this trial's confusions and curve; or all.")
+    ] = None,
+) -> None:
     """Brings MLflow in line with the ledger: missing runs appear, no run appears twice.
 
-    Example: mer-search track casme2-attention --tracking http://127.0.0.1:5000
+    Example: mer-search track casme2-attention --tracking http://127.0.0.1:5000 --pictures 17
     """
-    from mer_search.report import page
-    from mer_search.report.compare import compare
     from mer_search.search.hold import held
-    from mer_search.tracking.mirror import attach, mirror
-    from mer_search.tracking.place import page_command, uri_of
+    from mer_search.tracking.mirror import mirror
+    from mer_search.tracking.place import links, page_command, uri_of
 
     ledger = existing(store, name)
-    uri = uri_of(ledger, tracking)
-    done = mirror(ledger, uri, running=held(ledger))
-    attach(ledger, uri, "report.html", page.render(compare([ledger])))
+    uri, drawn = uri_of(ledger, tracking), _drawn(pictures)
+    done = mirror(ledger, uri, running=held(ledger), pictures_of=drawn, report=report_of(ledger))
     out = console()
     out.print(f"{done.created} runs created, {done.written} brought up to date in {uri}")
     out.print(f"see them: {page_command(uri)}")
+    if table := links(ledger, tracking).get("trials in MLflow"):
+        out.print(f"as a table: {table}", markup=False)
+
+
+def _drawn(pictures: str | None) -> int | Literal["all"] | None:
+    if pictures is None:
+        return None
+    if pictures == "all":
+        return "all"
+    if not pictures.isdigit():
+        raise InputError("--pictures", f"{pictures!r} must be a trial's number or all")
+    return int(pictures)
+
+
+def report_of(ledger: Ledger) -> str:
+    """The page that stands beside a search in MLflow."""
+    from mer_search.report import page
+    from mer_search.report.compare import compare
+
+    return page.render(compare([ledger]))
 
 
 def study(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mer_search.datasets import corrections, folders, spreadsheet
-from mer_search.datasets.classes import Classes, ClassMap, objective_class, resolve, tidy
+from mer_search.datasets.classes import Classes, ClassMap, objective_class, outside, resolve, tidy
 from mer_search.datasets.clips import Clip, DataSet
 from mer_search.datasets.folders import Folders
 from mer_search.datasets.images import broken, numbered, runs
@@ -226,14 +226,6 @@ def clip_of(
     apex = None if row.apex is None else row.apex - row.onset
     last = len(chosen) - 1
     return Clip(layout.dataset, row.subject, row.name, label, 0, apex, last, chosen), []
-
-
-def outside(left_out: Counter[str]) -> list[str]:
-    """What the classes leave out, in one sentence."""
-    if not left_out:
-        return []
-    told = ", ".join(f"{emotion} {count}" for emotion, count in left_out.most_common())
-    return [f"{left_out.total()} annotated clips are outside the classes: {told}"]
 
 
 def strays(unused: list[str]) -> list[str]:

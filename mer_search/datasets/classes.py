@@ -6,6 +6,7 @@ clips in CASME II for five classes. A word that no data set of the kind has is a
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
@@ -114,12 +115,24 @@ BUILT_IN: dict[str, ClassMap] = {
 }
 
 
+EMOTIONS = frozenset[str]().union(*(each.of for each in BUILT_IN.values() if each.by == "emotion"))
+"""Every word that some data set of the kind has, in our spelling."""
+
+
 def objective_class(cell: str) -> str | None:
     """`"III"`, `"3"` and `"Class III"` -> `"3"`; None for anything else."""
     word = cell.strip().upper().removeprefix("CLASS").strip()
     if word in ROMAN:
         return str(ROMAN.index(word) + 1)
     return word if word in {str(number) for number in range(1, len(ROMAN) + 1)} else None
+
+
+def outside(left_out: Counter[str]) -> list[str]:
+    """What the classes leave out, in one sentence."""
+    if not left_out:
+        return []
+    told = ", ".join(f"{emotion} {count}" for emotion, count in left_out.most_common())
+    return [f"{left_out.total()} annotated clips are outside the classes: {told}"]
 
 
 def resolve(classes: Classes, emotions: Iterable[str]) -> ClassMap:

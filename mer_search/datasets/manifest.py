@@ -9,13 +9,22 @@ and name images or `.npy` arrays [H, W, C]. Not for videos. Letters: H, W pixels
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 
 from mer_search.datasets.arrays import array_faults, one_shape
-from mer_search.datasets.classes import Classes, ClassMap, resolve, tidy
+from mer_search.datasets.classes import (
+    EMOTIONS,
+    Classes,
+    ClassMap,
+    objective_class,
+    outside,
+    resolve,
+    tidy,
+)
 from mer_search.datasets.clips import Clip, DataSet
 from mer_search.datasets.images import SUFFIXES, broken
 from mer_search.errors import InputError, did_you_mean
@@ -61,7 +70,7 @@ def read(root: Path, *, classes: Classes | None = None) -> DataSet:
 
     Returns:
         All rows of a clip as its `frames`; clips that cannot be used are in `faults`. Nothing is
-        known of onset, apex and offset.
+        known of onset, apex and offset. Clips that the classes leave out are counted in a note.
 
     Raises:
         InputError: no such file, no CSV, columns missing or unknown, an impossible class map.
@@ -72,12 +81,16 @@ def read(root: Path, *, classes: Classes | None = None) -> DataSet:
     faults = [fault for row in rows for fault in row.faults]
     faulty = {(row.dataset, row.subject, row.clip) for row in rows if row.faults}
     clips = []
+    left_out: Counter[str] = Counter()
     for key, members in grouped(rows).items():
         if key in faulty:
             continue
-        clip, wrong = clip_of(root.parent, members, class_map)
-        if clip:
-            clips.append(clip)
+        label, wrong = label_of(members, class_map, built_in=isinstance(classes, str))
+        if label:
+            clip, wrong = clip_of(root.parent, members, label)
+            clips += [clip] if clip else []
+        elif not wrong:
+            left_out[tidy(members[0].label)] += 1
         faults += [f"clip {'/'.join(key)}: {fault}" for fault in wrong]
     clips, unlike = one_shape(clips)
     return DataSet(
@@ -89,6 +102,7 @@ def read(root: Path, *, classes: Classes | None = None) -> DataSet:
         # Whoever made the maps chose the frames by means that a table does not tell, so nothing
         # better than the weaker claim can be made.
         boundaries="annotated",
+        notes=(*outside(left_out), *spellings(left_out, class_map)),
     )
 
 
@@ -176,15 +190,42 @@ def grouped(rows: Iterable[Row]) -> dict[tuple[str, str, str], list[Row]]:
     return groups
 
 
-def clip_of(folder: Path, rows: list[Row], class_map: ClassMap) -> tuple[Clip | None, list[str]]:
-    """The clip of some rows; None if out of the protocol or, with the faults, unusable."""
+def label_of(
+    rows: list[Row], class_map: ClassMap, *, built_in: bool
+) -> tuple[str | None, list[str]]:
+    """The class of a clip; None where the classes leave it out or, with the fault, unknown.
+
+    A built-in map knows all words of the field, so any other word is a slip. A user's own map may
+    leave out labels of the user's own.
+    """
     first = rows[0]
     labels = sorted({tidy(row.label) for row in rows})
     if len(labels) > 1:
         return None, [f"has {len(labels)} labels, {', '.join(labels)}; give all rows one"]
-    label = class_map.label(first.dataset, first.subject, first.clip, labels[0])
-    if label is None:
-        return None, []
+    word: str | None = labels[0]
+    if class_map.by == "objective":
+        word = objective_class(first.label)
+        if word is None:
+            return None, [f"label {first.label!r} is no objective class; write I to VII"]
+    elif built_in and word not in EMOTIONS:
+        cure = did_you_mean(labels[0], EMOTIONS)
+        return None, [
+            f"label {first.label!r} is no emotion; {cure} (or write data.classes as a map)"
+        ]
+    return class_map.label(first.dataset, first.subject, first.clip, str(word)), []
+
+
+def spellings(left_out: Iterable[str], class_map: ClassMap) -> Iterable[str]:
+    """Labels in no class that may be slips for one that is."""
+    for label in left_out:
+        hint = did_you_mean(label, class_map.of)
+        if label not in EMOTIONS and hint.startswith("did you mean"):
+            yield f"label {label!r} is in no class; {hint}"
+
+
+def clip_of(folder: Path, rows: list[Row], label: str) -> tuple[Clip | None, list[str]]:
+    """The clip of some rows; None, with the faults, where it is unusable."""
+    first = rows[0]
     ordered, faults = in_order(rows)
     paths = tuple(folder / row.path for row in ordered)
     faults += file_faults(ordered, paths)

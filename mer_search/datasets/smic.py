@@ -16,8 +16,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from mer_search.datasets import annotated, folders, spreadsheet
-from mer_search.datasets.classes import Classes, ClassMap, resolve, tidy
+from mer_search.datasets import folders, spreadsheet
+from mer_search.datasets.classes import Classes, ClassMap, outside, resolve, tidy
 from mer_search.datasets.clips import Clip, DataSet
 from mer_search.datasets.images import broken, numbered, runs
 from mer_search.datasets.layout import padded
@@ -94,7 +94,7 @@ def read(part: Part, root: Path, *, classes: Classes | None = None) -> DataSet:
         faults += [f"{folder}: {fault}" for fault in wrong]
         left_out += Counter([] if clip or wrong else [emotion])
     version, told = against_sheet(part, root, found)
-    notes = annotated.outside(left_out)
+    notes = outside(left_out)
     notes += [
         f"{clip.key}: its frames are not numbered in one run ({runs(numbers)})"
         for clip in clips

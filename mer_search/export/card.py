@@ -99,14 +99,16 @@ def _portable(settings: Mapping[str, Any]) -> str:
 
 
 def _table(scores: Mapping[str, Any], number: int) -> str:
-    """Selected and corrected scores; the interval stands at the objective."""
-    selected, corrected = scores["selected"], scores["corrected"]
+    """Selected, corrected and, where there is one, nested scores; intervals at the objective."""
+    corrected, nested = scores["corrected"], scores.get("nested")
     other = "" if corrected["trial"] == number else f" of trial {corrected['trial']}, the best"
-    rows = [f"| score | selected (optimistic) | corrected{other} |", "|---|---|---|"]
+    columns = {"selected (optimistic)": scores["selected"], f"corrected{other}": corrected}
+    columns |= {"nested (the whole procedure)": nested} if nested else {}
+    rows = [f"| score | {' | '.join(columns)} |", "|---" * (1 + len(columns)) + "|"]
     for name in ("uf1", "uar", "accuracy"):
-        shown = [f"{kind[name]:.3f}" for kind in (selected, corrected)]
+        shown = [f"{kind[name]:.3f}" for kind in columns.values()]
         if name == scores["objective"]:
-            ends = (selected["interval"], corrected["interval"])
+            ends = [kind["interval"] for kind in columns.values()]
             shown = [f"{v} [{a:.3f}, {b:.3f}]" for v, (a, b) in zip(shown, ends, strict=True)]
         rows.append(f"| {_title(name)} | {' | '.join(shown)} |")
     return "\n".join(rows)
@@ -126,6 +128,18 @@ def _meaning(scores: Mapping[str, Any], number: int) -> str:
         f"saw its subject; the objective is {objective}. {chose}\n"
         "Corrected: expected on new subjects, after the choice among "
         f"{corrected['finished']} finished trials. {corrected['method']}.{caveats}"
+        f"{_nested(scores.get('nested'))}"
+    )
+
+
+def _nested(nested: Mapping[str, Any] | None) -> str:
+    """What the third column is."""
+    if not nested:
+        return ""
+    return (
+        f"\nNested ({nested['outer']}): the whole search was run once for each of "
+        f"{nested['groups']} groups of subjects without that group, and its winner scored on the "
+        "group: what choosing like this is worth on new subjects."
     )
 
 

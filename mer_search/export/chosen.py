@@ -14,6 +14,7 @@ from mer_search.experiment import Experiment
 from mer_search.features import plan
 from mer_search.loso import estimates
 from mer_search.loso.ledger import Ledger
+from mer_search.loso.nested import Nested, read_nested
 from mer_search.loso.result import LosoResult, choose, read_results, subject_counts
 
 
@@ -54,7 +55,18 @@ def read_chosen(ledger: Ledger, trial: int | Literal["best"]) -> Chosen:
     experiment = space_file.from_dict(file, where=f"{ledger.root}/search.yaml")
     objective = experiment.evaluation.objective
     result = choose(results, trial, objective)
-    return Chosen(ledger.name, experiment, record, result, _scores(results, result, objective))
+    scores = _scores(results, result, objective)
+    scores["nested"] = _nested(read_nested(ledger, objective))
+    return Chosen(ledger.name, experiment, record, result, scores)
+
+
+def _nested(found: Nested | None) -> dict[str, Any] | None:
+    """What the card says of a nested evaluation; None until all its groups are predicted."""
+    if found is None or found.interval is None:
+        return None
+    interval = found.interval
+    return {**found.scores, "interval": list(interval.interval), "level": interval.level,
+            "outer": found.kind, "groups": len(found.groups)}  # fmt: skip
 
 
 def _scores(results: Sequence[LosoResult], result: LosoResult, objective: str) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from mer_search.loso.metrics import OBJECTIVES, confusion
 
 def evaluate(model: ExportedModel, dataset: DataSet) -> dict[str, Any]:
     """Scores over all clips: clips, uf1, uar, accuracy, per_class, and confusion [C, C] with truth
-    by row; in `notes` what keeps them from being an estimate.
+    by row; `per_subject` clip by clip; in `notes` what keeps them from being an estimate.
 
     Raises:
         InputError: classes that are not the model's, or clips that cannot be labelled, all named.
@@ -29,15 +29,36 @@ def evaluate(model: ExportedModel, dataset: DataSet) -> dict[str, Any]:
             f"{', '.join(model.classes)}; map them with --classes",
         )
     truth = np.array([model.classes.index(clip.label) for clip in dataset.clips], np.int64)
-    counts = confusion(truth, _labels(model, dataset), len(model.classes))
+    given = _labels(model, dataset)
+    counts = confusion(truth, given, len(model.classes))
     return {
         "clips": len(truth),
         "classes": list(model.classes),
         **{name: float(score(counts)) for name, score in OBJECTIVES.items()},
         "per_class": {name: _of_class(counts, c) for c, name in enumerate(model.classes)},
+        "per_subject": _by_subject(model, dataset, truth, given),
         "confusion": counts.tolist(),
         "notes": _notes(model, dataset),
     }
+
+
+def lines(found: Mapping[str, Any]) -> Iterator[str]:
+    """What `evaluate` found, as text."""
+    scores = ", ".join(f"{name} {found[name]:.4f}" for name in OBJECTIVES)
+    yield f"{found['clips']} clips pooled: {scores}"
+    wide = max(map(len, ["subject", *found["per_class"], *found["per_subject"]]))
+    yield f"{'class':<{wide}} clips  recall      f1   predicted as"
+    for name, row, counts in zip(
+        found["classes"], found["per_class"].values(), found["confusion"], strict=True
+    ):
+        told = ", ".join(f"{n} {c}" for n, c in zip(found["classes"], counts, strict=True) if c)
+        yield f"{name:<{wide}} {row['clips']:>5} {row['recall']:>7.3f} {row['f1']:>7.3f}   {told}"
+    yield f"{'subject':<{wide}} clips   right accuracy"
+    for name, row in found["per_subject"].items():
+        seen = "  trained on" if row["seen"] else ""
+        yield f"{name:<{wide}} {row['clips']:>5} {row['right']:>7} {row['accuracy']:>8.3f}{seen}"
+    for note in found["notes"]:
+        yield f"note: {note}"
 
 
 def _labels(model: ExportedModel, dataset: DataSet) -> NDArray[np.int64]:
@@ -63,6 +84,26 @@ def _of_class(counts: NDArray[np.int64], c: int) -> dict[str, float]:
         "recall": hits / max(true, 1),
         "f1": 2 * hits / max(true + predicted, 1),
     }
+
+
+def _by_subject(
+    model: ExportedModel, dataset: DataSet, truth: NDArray[np.int64], given: NDArray[np.int64]
+) -> dict[str, dict[str, Any]]:
+    """Clips, hits, accuracy and confusion of each `dataset/subject`, in the data set's order.
+
+    No UF1: a subject without a class would count 0 for it.
+    """
+    rows: dict[str, list[int]] = {}
+    for place, clip in enumerate(dataset.clips):
+        rows.setdefault(f"{clip.dataset}/{clip.subject}", []).append(place)
+    found = {}
+    for subject, places in rows.items():
+        counts = confusion(truth[places], given[places], len(model.classes))
+        right = int(counts.trace())
+        found[subject] = {"clips": len(places), "right": right, "accuracy": right / len(places),
+                          "confusion": counts.tolist(),
+                          "seen": subject in model.settings["data"]["subjects"]}  # fmt: skip
+    return found
 
 
 def _notes(model: ExportedModel, dataset: DataSet) -> Sequence[str]:

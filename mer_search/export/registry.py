@@ -135,11 +135,12 @@ def _experiment(client: MlflowClient, shelf: Shelf) -> str:
 
 
 def _log_scores(client: MlflowClient, run: str, settings: dict[str, Any]) -> None:
-    """Both kinds of scores, named as in the runs of a search, and the trial's parameters."""
+    """Every kind of scores, named as in the runs of a search, and the trial's parameters."""
     scores = settings["scores"]
     metrics = [
         Metric(f"{kind}.{name}", scores[kind][name], 0, 0)
-        for kind in ("selected", "corrected")
+        for kind in ("selected", "corrected", "nested")
+        if scores.get(kind)
         for name in OBJECTIVES
     ]
     params = [Param(path, str(value)) for path, value in settings["params"].items()]

@@ -7,28 +7,27 @@ Letters: T frames, S pixels of the square face image.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 import torch
-from facenet_pytorch import MTCNN
 from numpy.typing import NDArray
 
 from mer_search.features.frames import Frame
+
+if TYPE_CHECKING:
+    from facenet_pytorch import MTCNN
 
 TEMPLATE = np.array([(0.34, 0.38), (0.66, 0.38), (0.50, 0.565), (0.37, 0.75), (0.63, 0.75)])
 """Eyes, nose and mouth corners in the unit square: brows and chin stay inside the picture."""
 SMALLEST = 20  # pixels of the smallest face MTCNN was made for
 SURE = 0.9  # probability from which a further detection counts as another face
 GRID = 8  # landmarks are rounded to 1/8 pixel: a batch changes them by 1e-5, and pixels by nothing
-GONE = (
-    "no face was found on the last frame: it left the picture or was covered, and the frames "
-    "without it were used as they are"
-)
+GONE = "it left the picture or was covered, and the frames without it were used as they are"
 OUTSIDE = 0.02  # share of the face square beyond the image from which it is told
 Matrix = NDArray[np.float64]
 
@@ -48,6 +47,8 @@ class Placement:
 
 @cache
 def _detector(min_face_size: int, device: str) -> MTCNN:
+    from facenet_pytorch import MTCNN  # brings torchvision, seconds that cached faces need not wait
+
     return MTCNN(min_face_size=min_face_size, keep_all=True, device=torch.device(device))
 
 
@@ -67,22 +68,37 @@ def locate(images: Sequence[Frame], *, device: str = "cpu") -> list[Placement]:
     return [placements[i] for i in range(len(images))]
 
 
-def place(ends: Sequence[tuple[Frame, Frame]], *, device: str = "cpu") -> list[Placement]:
-    """The face of each clip, from its onset frame; its last frame tells whether the face stays.
+def looked_at(count: int, onset: int, apex: int | None) -> list[int]:
+    """Positions where the face of a clip is searched: the onset, then middle, apex and last frame.
+
+    The onset places the face; the others only tell whether it stays, so a few of them will do.
+    """
+    later = {(onset + count - 1) // 2, count - 1} | ({apex} if apex is not None else set())
+    return [onset, *sorted(later - {onset})]
+
+
+def place(clips: Sequence[Mapping[str, Frame]], *, device: str = "cpu") -> list[Placement]:
+    """The face of each clip, from its onset frame; later frames tell whether the face stays.
 
     Args:
-        ends: onset frame and last frame of each clip; the same object where they are one.
+        clips: frames of each clip by a name for the user, the onset frame first; see `looked_at`.
         device: torch's name of it.
     """
-    found = locate([onset for onset, _ in ends], device=device)
-    there = [
-        i
-        for i, (onset, last) in enumerate(ends)
-        if found[i].matrix is not None and last is not onset
+    found = locate([next(iter(frames.values())) for frames in clips], device=device)
+    later = [
+        (i, name, frame)
+        for i, frames in enumerate(clips)
+        if found[i].matrix is not None
+        for name, frame in list(frames.items())[1:]
     ]
-    for i, last in zip(there, locate([ends[i][1] for i in there], device=device), strict=True):
-        if last.matrix is None:
-            found[i] = replace(found[i], notes=(*found[i].notes, GONE))
+    seen = locate([frame for _, _, frame in later], device=device)
+    gone: dict[int, list[str]] = {}
+    for (i, name, _), placement in zip(later, seen, strict=True):
+        if placement.matrix is None:
+            gone.setdefault(i, []).append(name)
+    for i, names in gone.items():
+        note = f"no face was found on {', '.join(names)}: {GONE}"
+        found[i] = replace(found[i], notes=(*found[i].notes, note))
     return found
 
 

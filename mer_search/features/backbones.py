@@ -1,4 +1,4 @@
-"""Images -> embeddings: FaceNet, VGG-Face, or the raw values of a map's patches.
+"""Images -> embeddings: FaceNet, VGG-Face, ResNets, or the raw values of a map's patches.
 
 Letters: n images, S pixels of a side, R regions, D channels, h, w size of a feature map.
 """
@@ -21,6 +21,7 @@ from mer_search.features.networks import cut, fold_norms, network, randomise
 
 BATCH = 32
 MEANS_RGB = (129.1863, 104.7624, 93.5940)  # of VGG-Face's training images
+MEANS_RGB_2 = (131.0912, 103.8827, 91.4953)  # of VGGFace2's
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ INPUTS = {
     "facenet-casia": Input(160, (127.5,) * 3, 128.0),
     "facenet-vggface2": Input(160, (127.5,) * 3, 128.0),
     "vgg-face": Input(224, MEANS_RGB, 1.0),
+    "resnet50-vggface2": Input(224, MEANS_RGB_2, 1.0),
+    "senet50-vggface2": Input(224, MEANS_RGB_2, 1.0),
 }
 
 

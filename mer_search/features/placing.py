@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mer_search.config import Features
 from mer_search.datasets.clips import Clip
 from mer_search.errors import DamagedRecord, InputError
 from mer_search.features import evidence as evidences
 from mer_search.features import plan
-from mer_search.features.align import Matrix, Placement, place, warp
+from mer_search.features.align import Matrix, Placement, looked_at, place, warp
 from mer_search.features.cache import Arrays, Cache
 from mer_search.features.frames import Frame, read_frames, read_image
 from mer_search.features.records import FillReport
@@ -110,6 +111,21 @@ def place_clips(
             _report_face(clip, cache.arrays(key, ["matrix", "notes"]) or {}, finds, report)
 
 
+def onset_face(clip: Clip, features: Features, *, cache: Cache) -> NDArray[np.uint8]:
+    """The onset frame of a clip as a face network sees it: uint8 RGB [S,S,3].
+
+    Raises:
+        InputError: the frame cannot be read, shows no face, or is no picture of one.
+    """
+    view, report = plan.view_of(features), Report()
+    place_clips([clip], view, (), cache=cache, device="cpu", report=report)
+    if report.faults:
+        raise InputError(clip.key, report.faults[clip.key])
+    matrix = stored(cache, plan.view_key(clip, view), clip, report, ["matrix"]).get("matrix")
+    face: NDArray[np.uint8] = look([read_image(clip.frames[plan.onset_of(clip)])], view, matrix)[0]
+    return face
+
+
 def _place_chunk(
     chunk: dict[str, Clip],
     view: plan.View,
@@ -141,19 +157,35 @@ def _placements(
     chunk: dict[str, Clip], view: plan.View, device: str, report: Report
 ) -> dict[str, Placement]:
     """The face of each clip, by key; clips whose ends cannot be read become faults."""
-    ends = {}
+    finds = view is not None and view.method == "mtcnn"
+    clips = {}
     for key, clip in chunk.items():
         try:
-            onset = read_image(clip.frames[plan.onset_of(clip)])
+            onset = plan.onset_of(clip)
+            first = read_image(clip.frames[onset])
             if view is not None:
-                check_colour(onset)
-            alone = len(clip.frames) == 1 or view is None or view.method != "mtcnn"
-            ends[key] = (onset, onset if alone else read_image(clip.frames[-1]))
+                check_colour(first)
+            later = looked_at(len(clip.frames), onset, clip.apex)[1:] if finds else []
+            clips[key] = {"the onset": first, **_readable(clip, later)}
         except InputError as fault:
             report.faults[clip.key] = str(fault)
-    if view is None or view.method != "mtcnn":
-        return {key: Placement(None) for key in ends}
-    return dict(zip(ends, place(list(ends.values()), device=device), strict=True))
+    if not finds:
+        return {key: Placement(None) for key in clips}
+    return dict(zip(clips, place(list(clips.values()), device=device), strict=True))
+
+
+def _readable(clip: Clip, positions: Sequence[int]) -> dict[str, Frame]:
+    """Later frames of a clip by name; the last one has to be readable."""
+    frames = {}
+    for position in positions:
+        path = clip.frames[position]
+        try:
+            frames[f"frame {position} ({path.name})"] = read_image(path)
+        except InputError:
+            # Others matter only where a setting uses them, and are a fault of the clip there.
+            if position == len(clip.frames) - 1:
+                raise
+    return frames
 
 
 def _curves(clip: Clip, view: plan.View, matrix: Matrix, names: Sequence[str]) -> Arrays:

@@ -77,18 +77,23 @@ def from_torch7(value: object) -> State | None:
     return state
 
 
-def from_keras(layers: Sequence[tuple[str, Array, Array]]) -> State | None:
-    """The state of a Keras file's layers (name, kernel, bias) in its order; None for others.
+def from_keras(found: Sequence[tuple[str, Sequence[Array]]]) -> State | None:
+    """The state of a Keras file's layers (name, arrays) in its order; None for others.
 
     Convolutions are told by their kernels' four axes; fc6 may be one over the whole of pool5.
     """
-    names = [name for name, _, _ in layers]
+    layers = [
+        (name, sorted(arrays, key=lambda array: -array.ndim))
+        for name, arrays in found
+        if len(arrays) == 2
+    ]
+    names = [name for name, _ in layers]
     if "conv1_1" not in names and len(layers) == len(LAYERS):
         names = list(LAYERS)
     if not {*CONVOLUTIONS} <= {*names}:
         return None
     state: State = {}
-    for name, (_, kernel, bias) in zip(names, layers, strict=True):
+    for name, (_, (kernel, bias)) in zip(names, layers, strict=True):
         if name not in LAYERS[:-1]:
             continue
         weight = oihw(kernel) if kernel.ndim == 4 else dense(name, kernel)

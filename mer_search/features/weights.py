@@ -68,6 +68,15 @@ SOURCES = {
         "vgg_face_dag.pth (the PyTorch conversion by S. Albanie), VGG_FACE.t7, "
         "vggface-9d491dd7c30312.pth, vgg_face_weights.h5 or rcmalli_vggface_tf_vgg16.h5",
     ),
+    **{
+        f"{kind}-vggface2": Source(
+            f"{network}, VGGFace2, Q. Cao et al. 2018",
+            "not stated with the files; ask the owners",
+            f"{kind}_ft_dag.pth or {kind}_scratch_dag.pth (S. Albanie), {kind}_ft_weight.pkl "
+            f"(VGGFace2-pytorch) or rcmalli_vggface_tf_{kind}.h5",
+        )
+        for kind, network in (("resnet50", "ResNet-50"), ("senet50", "SE-ResNet-50"))
+    },
 }
 
 

@@ -48,6 +48,7 @@ class TrialRecord:
         reason: why the trial stopped or failed.
         started: seconds since the epoch.
         notes: what a reader of the numbers should know, as a GPU that could not be used.
+        memory: what `loso.memory.plan` found before training: width, folds, needs, given.
     """
 
     number: int
@@ -61,6 +62,7 @@ class TrialRecord:
     started: float = 0.0
     seconds: float = 0.0
     notes: tuple[str, ...] = ()
+    memory: dict[str, int] = field(default_factory=dict)
 
     def ended(
         self,
@@ -273,8 +275,8 @@ class Ledger:
 
 
 def _trial_of(record: Mapping[str, Any]) -> TrialRecord:
-    """A record as JSON holds it; `measured` and `notes` are absent in older ones."""
-    whole = {"measured": {}, "notes": (), **record}
+    """A record as JSON holds it; some fields are absent in older ones."""
+    whole = {"measured": {}, "notes": (), "memory": {}, **record}
     known = {each.name: whole[each.name] for each in fields(TrialRecord)}
     values, notes = tuple(map(float, known["values"])), tuple(known["notes"])
     return TrialRecord(**{**known, "values": values, "notes": notes})

@@ -7,11 +7,9 @@ Letters: N clips, F folds, K keyframes, R regions, D channels, C classes.
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -22,12 +20,9 @@ from mer_search.errors import MerSearchError
 from mer_search.features.records import FeatureSet, Regions
 from mer_search.loso.folds import Folds
 from mer_search.loso.ledger import FoldBlock
-from mer_search.loso.train import HeldOut, predict, train_bank, widest_bank
+from mer_search.loso.memory import narrower, plan
+from mer_search.loso.train import HeldOut, predict, train_bank
 from mer_search.models.catalogue import Bank
-
-MEMINFO = Path("/proc/meminfo")
-SHARE_OF_FREE = 0.5
-"""Part of the free memory one block may plan with; the rest is for neighbours on the machine."""
 
 
 def regions_of(model: Model) -> Regions:
@@ -35,18 +30,6 @@ def regions_of(model: Model) -> Regions:
     if model.name in MAP_MODELS or "spatial" in model.attention:
         return "keep"
     return model.regions
-
-
-def free_bytes(device: str) -> int:
-    """Memory that is free now on the device."""
-    if device.startswith("cuda"):
-        return int(torch.cuda.mem_get_info(torch.device(device))[0])
-    # Free pages alone would be next to nothing once files were read: Linux keeps them in memory,
-    # the feature cache among them, and gives that memory back when it is asked for.
-    if MEMINFO.exists():
-        rows = dict(line.split(":", 1) for line in MEMINFO.read_text().splitlines())
-        return int(rows["MemAvailable"].split()[0]) * 1024
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def seeds_of(first: int, count: int) -> range:
@@ -94,8 +77,8 @@ def run_block(
 
     Args:
         features: assembled with `regions_of(trial.model)`.
-        width: folds trained at once; None takes what half of the free memory carries. The
-            result does not depend on it. Halved where memory runs out all the same.
+        width: folds trained at once; None asks `memory.plan`. The result does not depend on it.
+            Halved where memory runs out all the same.
         says: hears of that.
         seeds: each fold is trained so many times, from `seeds_of`, and the probabilities averaged.
 
@@ -103,40 +86,58 @@ def run_block(
         InputError: not even one fold fits in memory, or features that are not finite.
         MerSearchError: training diverged.
     """
-    begun, (start, stop) = time.perf_counter(), folds.blocks[index]
-    classes = len(features.classes)
+    begun, held_out = time.perf_counter(), folds.held_out[slice(*folds.blocks[index])]
     if width is None:
-        free = int(SHARE_OF_FREE * free_bytes(device))
-        shape = features.x.shape
-        width = widest_bank(
-            free, shape, stop - start, model=trial.model, train=trial.train, classes=classes
-        )
-    parts: list[HeldOut] = []
-    first = start
-    while first < stop:
-        held_out = folds.held_out[first : min(first + width, stop)]
-        part = _trained(features, held_out, trial, device=device, seeds=seeds)
-        if part is None:
-            width = narrower(len(held_out), device)
-            says(f"memory ran out on {device}; went on with {width} folds at once")
-            continue
-        parts.append(part)
-        first += len(held_out)
-    clips = np.concatenate([part.clip for part in parts])
-    maps = {name: np.concatenate([part.maps[name] for part in parts]) for name in parts[0].maps}
-    probs = np.concatenate([part.probs for part in parts])
-    if bad := int((~np.isfinite(probs)).any(1).sum()):
+        width = plan(features, len(held_out), trial, device=device).width
+
+    def train(rows: NDArray[np.bool_]) -> HeldOut | None:
+        return _trained(features, rows, trial, device=device, seeds=seeds)
+
+    found = _joined(_in_banks(held_out, width, train, device=device, says=says))
+    if bad := int((~np.isfinite(found.probs)).any(1).sum()):
         raise MerSearchError(
-            f"training diverged: {bad} of {len(probs)} held-out clips have probabilities that are "
-            "not numbers; lower train.learning_rate or set train.clip_norm"
+            f"training diverged: {bad} of {len(found.probs)} held-out clips have probabilities "
+            "that are not numbers; lower train.learning_rate or set train.clip_norm"
         )
     return FoldBlock(
-        keys=tuple(features.keys[clip] for clip in clips),
-        probs=probs,
+        keys=tuple(features.keys[clip] for clip in found.clip),
+        probs=found.probs,
         seed=trial.train.seed,
         seconds=time.perf_counter() - begun,
         finished=time.time(),
-        maps=maps,
+        maps=found.maps,
+    )
+
+
+def _in_banks(
+    held_out: NDArray[np.bool_],
+    width: int,
+    train: Callable[[NDArray[np.bool_]], HeldOut | None],
+    *,
+    device: str,
+    says: Callable[[str], None],
+) -> Iterator[HeldOut]:
+    """Each `width` folds of held_out [F,N] trained together, fewer once memory ran out."""
+    first = 0
+    while first < len(held_out):
+        rows = held_out[first : first + width]
+        part = train(rows)
+        if part is None:
+            width = narrower(len(rows), device)
+            says(f"memory ran out on {device}; went on with {width} folds at once")
+            continue
+        yield part
+        first += len(rows)
+
+
+def _joined(banks: Iterable[HeldOut]) -> HeldOut:
+    """The clips of one bank after the other; fold numbers stay those of each bank."""
+    parts = list(banks)
+    return HeldOut(
+        clip=np.concatenate([part.clip for part in parts]),
+        fold=np.concatenate([part.fold for part in parts]),
+        probs=np.concatenate([part.probs for part in parts]),
+        maps={name: np.concatenate([part.maps[name] for part in parts]) for name in parts[0].maps},
     )
 
 
@@ -154,16 +155,6 @@ def _trained(
     if device.startswith("cuda"):
         torch.cuda.empty_cache()  # after the handler: it kept the bank's tensors alive
     return None
-
-
-def narrower(width: int, device: str) -> int:
-    """Half of the folds. Raises MerSearchError when one fold is too many."""
-    if width == 1:
-        raise MerSearchError(
-            f"memory ran out on {device} with one fold; lower train.batch_size or "
-            "model.lstm_size, set model.projection, or run fewer trials on one device"
-        )
-    return (width + 1) // 2
 
 
 def occluded(bank: Bank, x: NDArray[np.float32], part: HeldOut) -> dict[str, NDArray[np.float16]]:

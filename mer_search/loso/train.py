@@ -24,8 +24,8 @@ from mer_search.errors import InputError
 from mer_search.models import losses
 from mer_search.models.adamw import BankAdamW
 from mer_search.models.architecture import generator
-from mer_search.models.catalogue import Bank, build_bank, count_parameters, fold_bytes, most_folds
-from mer_search.models.memory import bank_width, bytes_shared
+from mer_search.models.catalogue import Bank, build_bank, count_parameters, fold_bytes
+from mer_search.models.memory import bytes_shared
 from mer_search.models.precision import matmul_precision
 from mer_search.models.standardise import standardisation
 
@@ -152,30 +152,18 @@ def parameters(model: config.Model, shape: tuple[int, int, int, int], classes: i
     return count_parameters(model.name, **arguments(model, shape, classes))
 
 
-def widest_bank(
-    free: int,
-    shape: tuple[int, int, int, int],
-    folds: int,
-    *,
-    model: config.Model,
-    train: config.Train,
-    classes: int,
-) -> int:
-    """How many of `folds` one bank takes, given `free` bytes and features of shape [N,K,R,D].
-
-    Narrower banks give the same result: call `train_bank` with so many rows of held_out at a time.
-
-    Raises:
-        InputError: when not even one fold fits.
-    """
+def bank_bytes(
+    shape: tuple[int, int, int, int], *, model: config.Model, train: config.Train, classes: int
+) -> tuple[int, int]:
+    """What training needs on features of shape [N,K,R,D]: bytes per fold, and of all together."""
     clips, keyframes, regions, channels = shape
     batch, sizes = min(train.batch_size, clips), arguments(model, shape, classes)
-    per_fold = fold_bytes(model.name, batch=batch, clipped=train.clip_norm > 0, **sizes)
-    shared = bytes_shared(
-        clips=clips, batch=batch, keyframes=keyframes, regions=regions, channels=channels
+    return (
+        fold_bytes(model.name, batch=batch, clipped=train.clip_norm > 0, **sizes),
+        bytes_shared(
+            clips=clips, batch=batch, keyframes=keyframes, regions=regions, channels=channels
+        ),
     )
-    width = bank_width(free, folds=folds, per_fold=per_fold, shared=shared)
-    return min(width, most_folds(model.name, per_fold))
 
 
 def predict(bank: Bank, x: Array, held_out: NDArray[np.bool_] | Tensor) -> HeldOut:

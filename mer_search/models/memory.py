@@ -84,7 +84,7 @@ def bank_width(free: int, *, folds: int, per_fold: int, shared: int) -> int:
     if fits < 1:
         raise InputError(
             "memory",
-            f"one fold needs {(shared + per_fold) / 2**30:.1f} GB and {free / 2**30:.1f} GB are "
+            f"one fold needs {(shared + per_fold) / 2**30:.2f} GB and {free / 2**30:.2f} GB are "
             "free; choose fewer trials at once, a smaller batch_size or lstm_size, or a projection",
         )
     return math.ceil(folds / math.ceil(folds / fits))

@@ -87,7 +87,7 @@ class Attention:
 def attention_of(result: LosoResult) -> Attention | None:
     """The attention of a trial with all folds; None where it has none."""
     protocol = result.protocol
-    maps = {name: _gathered(result, name) for name in ("temporal", "spatial")}
+    maps = {name: gathered(result, name) for name in ("temporal", "spatial")}
     if all(values is None for values in maps.values()):
         return None
     temporal, spatial = maps["temporal"], maps["spatial"]
@@ -101,7 +101,7 @@ def attention_of(result: LosoResult) -> Attention | None:
     )
 
 
-def _gathered(result: LosoResult, name: str) -> Floats | None:
+def gathered(result: LosoResult, name: str) -> Floats | None:
     """A map of all clips [N, ...] in the protocol's order; None where a block lacks it."""
     blocks = list(result.blocks.values())
     if not blocks or any(name not in block.maps for block in blocks):
@@ -122,7 +122,7 @@ def _by_class(weights: Floats, protocol: Protocol) -> Floats:
 
 def _occlusion(result: LosoResult) -> Occlusion | None:
     protocol = result.protocol
-    top, random = (_gathered(result, f"occluded_{name}") for name in ("top", "random"))
+    top, random = (gathered(result, f"occluded_{name}") for name in ("top", "random"))
     if top is None or random is None:
         return None
     rows = np.arange(len(protocol.label)), protocol.label

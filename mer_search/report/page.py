@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -23,18 +23,25 @@ from plotly.offline import get_plotlyjs
 from mer_search.report import sections
 from mer_search.report.compare import Comparison
 from mer_search.report.elements import document, element
+from mer_search.report.faces import Face
+
+NONE: Mapping[str, Sequence[Face]] = {}
 
 
-def write(found: Comparison, file: Path) -> None:
-    """Writes the report; about 5 MB, most of it Plotly."""
-    file.write_text(render(found), encoding="utf-8")
+def write(found: Comparison, file: Path, *, faces: Mapping[str, Sequence[Face]] = NONE) -> None:
+    """Writes the report; about 5 MB, most of it Plotly.
+
+    Args:
+        faces: by search, to show under its attention; never for a page that others may open.
+    """
+    file.write_text(render(found, faces=faces), encoding="utf-8")
 
 
-def render(found: Comparison) -> str:
-    """The text of the report."""
+def render(found: Comparison, *, faces: Mapping[str, Sequence[Face]] = NONE) -> str:
+    """The text of the report; arguments of `write`."""
     plots: dict[str, Any] = {}
     names = ", ".join(search.name for search in found.searches)
-    body = element("main", element("h1", names), list(_content(found, plots)))
+    body = element("main", element("h1", names), list(_content(found, plots, faces)))
     return offline(f"{names} - mer-search report", body, plots)
 
 
@@ -65,12 +72,17 @@ def offline(title: str, body: Element, plots: dict[str, Any]) -> str:
     )
 
 
-def _content(found: Comparison, plots: dict[str, Any]) -> Iterator[Element]:
+def _content(
+    found: Comparison, plots: dict[str, Any], faces: Mapping[str, Sequence[Face]]
+) -> Iterator[Element]:
     """What follows the title; figures are put into `plots` by the id of their place."""
     if len(found.searches) > 1:
         yield from sections.comparison(found, plots)
     for index, search in enumerate(found.searches):
-        yield from sections.search(search, plots, prefix=f"s{index}", title=len(found.searches) > 1)
+        yield from sections.search(
+            search, plots, prefix=f"s{index}", title=len(found.searches) > 1,
+            faces=faces.get(search.name, ()),
+        )  # fmt: skip
     written = time.strftime("%Y-%m-%d %H:%M")
     yield element("p", f"Written {written} by mer-search compare.", class_="soft")
 

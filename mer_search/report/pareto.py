@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from rich.console import Group
 from rich.table import Table
+from rich.text import Text
 
 from mer_search.report.account import Search
 
@@ -40,21 +42,20 @@ def objectives(search: Search) -> tuple[str, ...]:
     return (search.objective, *search.file["evaluation"].get("beside", ()))
 
 
-def table(search: Search) -> Table | None:
-    """The front for a terminal."""
+def table(search: Search) -> Group | None:
+    """The front for a terminal, its title as wide as it likes."""
     rows = front(search)
     if rows is None:
         return None
     names = objectives(search)
-    found = Table(title="Pareto front: no trial is better in " + " and ".join(names), box=None,
-                  pad_edge=False, title_justify="left")  # fmt: skip
+    found = Table(box=None, pad_edge=False)
     for name in ("trial", *names):
         found.add_column(name, justify="right")
     for row in rows:
         cells = [f"{row[name]:.3f}" if abs(row[name]) < 10 else f"{row[name]:.0f}"
                  for name in names]  # fmt: skip
         found.add_row(str(row["number"]), *cells)
-    return found
+    return Group(Text("Pareto front: no trial is better in " + " and ".join(names)), found)
 
 
 def _value(result: Any, name: str) -> float:

@@ -81,7 +81,8 @@ def in_order(search: Search) -> go.Figure:
             x=numbers, y=best.tolist(), mode="lines", name="best so far (selected)",
             line={"color": ORANGE, "shape": "hv", "dash": "dash"}, hoverinfo="skip",
         )  # fmt: skip
-    figure.update_xaxes(title="trial")
+    few = len(search.results) <= 12  # Plotly would write halves of trials
+    figure.update_xaxes(title="trial", dtick=1 if few else None)
     figure.update_yaxes(title=words.NAMES[search.objective])
     return figure
 

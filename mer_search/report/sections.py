@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 from xml.etree.ElementTree import Element
 
@@ -17,6 +17,9 @@ from mer_search.report.attention import verdict as occlusion_verdict
 from mer_search.report.compare import Comparison
 from mer_search.report.contract import per_class, per_dataset, per_subject
 from mer_search.report.elements import element
+from mer_search.report.faces import Face
+from mer_search.report.faces import figure as over_faces
+from mer_search.report.faces import told as of_whom
 from mer_search.study.importance import importances
 
 Plots = dict[str, Any]
@@ -39,7 +42,9 @@ def comparison(found: Comparison, drawn: Plots) -> Iterator[Element]:
         yield _plot(drawn, "all-worth", "Scores of all searches", plots.worth(found.searches), told)
 
 
-def search(found: Search, drawn: Plots, *, prefix: str, title: bool) -> Iterator[Element]:
+def search(
+    found: Search, drawn: Plots, *, prefix: str, title: bool, faces: Sequence[Face] = ()
+) -> Iterator[Element]:
     """One search; ids start with `prefix`, a title stands above where there are several."""
     if title:
         yield element("h2", found.name, id=prefix)
@@ -48,6 +53,8 @@ def search(found: Search, drawn: Plots, *, prefix: str, title: bool) -> Iterator
     yield element("h3", "Leaderboard")
     yield from leaderboard(found, prefix)
     yield from pictures(found, drawn, prefix)
+    if faces:
+        yield _plot(drawn, f"{prefix}-faces", "Over real faces", over_faces(faces), of_whom(faces))
     yield element("h3", "Cost")
     yield spent(found)
     if troubles := list(words.troubles(found)):
@@ -96,7 +103,7 @@ def leaderboard(found: Search, prefix: str) -> Iterator[Element]:
 
     def cells(result: LosoResult, rank: int) -> list[str]:
         values = [words.value(result.record.params.get(path)) for path in names]
-        return [*table.row(result, rank), f"{result.record.seconds:.0f}", *values]
+        return [*table.row(result, rank), *values]
 
     rows = [cells(result, rank) for rank, result in enumerate(found.ranked, start=1)]
     place = f"{prefix}-trials"

@@ -14,6 +14,7 @@ from mer_search.loso.result import LosoResult
 from mer_search.report import pareto, words
 from mer_search.report.account import Search
 from mer_search.report.compare import BestOfAll, Comparison
+from mer_search.report.contract import per_dataset
 
 SHOWN = 20
 """Rows of a leaderboard in a terminal."""
@@ -38,10 +39,10 @@ def leaderboard(search: Search, *, limit: int = SHOWN, width: int = 80) -> Table
         width: a column per setting where it is enough for that, else one column for all.
     """
     names = words.short_names(words.varied(search))
-    apart = 50 + sum(max(len(name), 8) + 2 for name in names.values()) <= width
+    apart = 58 + sum(max(len(name), 8) + 2 for name in names.values()) <= width
     table = Table(title=f"{search.name}: trials by {words.NAMES[search.objective]}", box=None,
                   pad_edge=False, title_justify="left", caption_justify="left")  # fmt: skip
-    for column in ("rank", "trial", "state", "folds", *words.NAMES.values()):
+    for column in ("rank", "trial", "state", "folds", *words.NAMES.values(), "seconds"):
         justify: Literal["left", "right"] = "left" if column in ("rank", "state") else "right"
         table.add_column(column, justify=justify, no_wrap=True)
     for column in names.values() if apart else ["settings"]:
@@ -56,14 +57,15 @@ def leaderboard(search: Search, *, limit: int = SHOWN, width: int = 80) -> Table
 
 
 def row(result: LosoResult, rank: int) -> list[str]:
-    """Rank, trial, state, folds and scores; partial scores in brackets."""
+    """Rank, trial, state, folds, scores (partial ones in brackets) and seconds."""
     record = result.record
     place = (f"{rank} best" if rank == 1 else str(rank)) if result.complete else "-"
     scores = [result.scores.get(name) for name in OBJECTIVES]
     told = [words.number(s) if result.complete or s is None else f"({words.number(s)})"
             for s in scores]  # fmt: skip
     folds = f"{result.folds_done}/{len(result.protocol.folds)}"
-    return [place, str(record.number), words.STATES[record.state], folds, *told]
+    seconds = f"{record.seconds:.0f}"
+    return [place, str(record.number), words.STATES[record.state], folds, *told, seconds]
 
 
 def _below(search: Search, limit: int) -> str:
@@ -87,12 +89,25 @@ def sentences(search: Search) -> Iterator[str]:
         yield words.optimism(search)
         yield words.chance(search)
         yield words.recalls(search)
+        yield from datasets(search)
     yield from words.caveats(search)
     yield from words.troubles(search)
     for trial in search.confirmed:
         yield f"Fresh seeds, {trial.told(words.NAMES[search.objective])}."
     if search.best is not None and search.nested is None:
         yield words.publication(search)
+
+
+def datasets(search: Search) -> Iterator[str]:
+    """The best trial's scores in each of several data sets."""
+    parts = per_dataset(search)
+    if len(parts) > 1:
+        told = "; ".join(
+            f"{name} "
+            + " ".join(f"{words.NAMES[key]} {words.number(row[key])}" for key in OBJECTIVES)
+            for name, row in parts.items()
+        )
+        yield f"By data set (selected): {told}."
 
 
 def verdicts(found: Comparison) -> Iterator[str]:

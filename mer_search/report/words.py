@@ -215,10 +215,15 @@ def saved(search: Search) -> str:
     return f" Racing stopped {len(stopped)} and saved {left} of {whole} folds ({left / whole:.0%})."
 
 
+def _time(hours: float) -> str:
+    """Hours, or minutes where hours would be 0."""
+    return f"{hours:,.1f} h" if hours >= 1 else f"{max(1, round(60 * hours))} min"
+
+
 def publication(search: Search) -> str:
     """What to do before publishing, and its price."""
     cost = nested_cost(search)
-    hours = "" if cost.hours is None else f", about {cost.hours:,.1f} h of one worker"
+    hours = "" if cost.hours is None else f", about {_time(cost.hours)} of one worker"
     return (
         f"For publication: nested evaluation ({cost.folds} folds x {cost.trials} trials x "
         f"{cost.outer_groups} outer groups = {cost.trainings:,} fold trainings{hours}); it scores "

@@ -75,6 +75,7 @@ class Book:
         self.lost: dict[int, str] = {}  # why the worker of a trial was lost last
         self.spent: dict[int, dict[int, float]] = {}
         self.tell, self.say = tell, say
+        self.planned = False  # whether the user heard of a trial's memory
         self.stopping = False  # nothing new is started
         self.signalled = False  # because of a signal
 
@@ -181,6 +182,15 @@ class Book:
         if sentence not in record.notes:
             self.running[number] = replace(record, notes=(*record.notes, sentence))
             self.say(f"trial {number}: {sentence}")
+
+    def plan(self, number: int, memory: dict[str, int], told: str) -> None:
+        """How a trial will be trained, before it is; said of the first, and where it is cut."""
+        record = replace(self.running[number], memory=memory)
+        self.running[number] = record
+        self._write(record)
+        if not self.planned or memory["width"] < memory["folds"]:
+            self.say(f"trial {number} trains {told}")
+        self.planned = True
 
     def end(
         self, number: int, state: State, reason: str = "", scores: dict[str, float] | None = None

@@ -19,8 +19,8 @@ from rich.text import Text
 
 from mer_search.loso.ledger import TrialRecord
 from mer_search.search.book import Book, News
-from mer_search.search.driver import Watcher
 from mer_search.search.prepare import Prepared
+from mer_search.search.watching import Watcher
 
 SHOWN = 12
 """Rows of the live table: running trials first, then the last to end."""

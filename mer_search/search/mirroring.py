@@ -7,8 +7,8 @@ from contextlib import ExitStack
 
 from mer_search.loso.ledger import Ledger
 from mer_search.search.book import Book, News
-from mer_search.search.driver import Watcher
 from mer_search.search.prepare import Prepared
+from mer_search.search.watching import Watcher
 from mer_search.tracking.background import InBackground
 from mer_search.tracking.place import uri_of
 
@@ -18,14 +18,22 @@ class Mirroring(Watcher):
 
     Args:
         tracking: MLflow's address, None for a SQLite file in the store, "none" for no MLflow.
+        report: makes the page that stands beside the search's run in the end.
 
     Raises:
         InputError: an address that MLflow cannot use.
     """
 
-    def __init__(self, ledger: Ledger, tracking: str | None, says: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        tracking: str | None,
+        says: Callable[[str], None],
+        *,
+        report: Callable[[], str] | None = None,
+    ) -> None:
         self.uri = None if tracking == "none" else uri_of(ledger, tracking)
-        self.ledger, self.sentence = ledger, says
+        self.ledger, self.sentence, self.report = ledger, says, report
         self.stack = ExitStack()
         self.background: InBackground | None = None
 
@@ -39,7 +47,7 @@ class Mirroring(Watcher):
 
     def _open(self) -> None:
         if self.uri and not self.background:
-            mirror = InBackground(self.ledger, self.uri, says=self.sentence)
+            mirror = InBackground(self.ledger, self.uri, says=self.sentence, report=self.report)
             self.background = self.stack.enter_context(mirror)
 
     def news(self, news: News) -> None:

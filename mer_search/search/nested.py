@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from typing import Unpack
 
 from mer_search.config import Racing
 from mer_search.errors import MerSearchError, SearchDiffers
@@ -19,9 +20,12 @@ from mer_search.loso.ledger import FoldBlock, Ledger
 from mer_search.loso.result import LosoResult, Protocol, choose, read_results
 from mer_search.search import driver
 from mer_search.search.book import Book, News
-from mer_search.search.driver import Outcome, Watcher, ray_cluster
+from mer_search.search.cluster import ray_cluster
+from mer_search.search.driver import Options, Outcome
 from mer_search.search.hold import hold
-from mer_search.search.prepare import Prepared, Progress
+from mer_search.search.prepare import Prepared
+from mer_search.search.tuning import material_of
+from mer_search.search.watching import Watcher
 
 
 class _StopWith(Watcher):
@@ -50,15 +54,7 @@ class _Launch:
 
 
 def launch(
-    experiment: Experiment,
-    *,
-    store: str,
-    cache: Cache,
-    address: str | None = None,
-    device: str = "cpu",
-    progress: Progress | None = None,
-    watchers: tuple[Watcher, ...] = (),
-    warm_start: str | None = None,
+    experiment: Experiment, *, store: str, cache: Cache, **options: Unpack[Options]
 ) -> Outcome:
     """`driver.launch`, then the outer groups where `evaluation.outer` asks for them.
 
@@ -70,13 +66,13 @@ def launch(
         MerSearchError: an inner search has no trial with all folds.
     """
     ledger = Ledger(store, experiment.name)
-    outcome = driver.launch(
-        experiment, store=store, cache=cache, address=address, device=device, progress=progress,
-        watchers=watchers, warm_start=warm_start,
-    )  # fmt: skip
+    outcome = driver.launch(experiment, store=store, cache=cache, **options)
     if experiment.evaluation.outer is None or outcome.ended != "finished":
         return outcome
-    shared = _Launch(experiment, ledger, cache, address, device, watchers)
+    shared = _Launch(
+        experiment, ledger, cache, options.get("address"), options.get("device", "cpu"),
+        options.get("watchers", ()),
+    )  # fmt: skip
     with hold(ledger):
         return _outer(shared, outcome)
 
@@ -204,7 +200,7 @@ def _predict_group(
 
     from mer_search.search.worker import outer_block
 
-    material = driver.material_of(
+    material = material_of(
         shared.experiment, prepared.dataset, protocol, ledger=shared.ledger, cache=shared.cache,
         far=bool(shared.address),
     )  # fmt: skip

@@ -83,9 +83,10 @@ def _faults_of_all(there: Sequence[Node], store: str) -> list[str]:
     # A border: fsspec's filesystems raise what they like, and none of it is ours to read.
     try:
         with _visible(store, mark):
-            for node, (answer, why) in zip(
-                there, on_each(there, examine, store, mark), strict=True
-            ):
+            answers = on_each(there, examine, store, mark)
+        left = {node.id for node in nodes()}  # a node that went away meanwhile has no fault
+        for node, (answer, why) in zip(there, answers, strict=True):
+            if answer or node.id in left or len(there) == 1:
                 faults += faults_of(node.name, answer, mine, why=why)
     except Exception as fault:
         faults.append(

@@ -109,6 +109,9 @@ def hear(book: Book, number: int, result: dict[str, Any]) -> bool:
     if "broken" in result:
         book.breaks(number, measured, float(result["excess"]), str(result["broken"]))
         return False
+    if "told" in result:  # Tune has flattened what the worker gave
+        plan = {k.removeprefix("plan/"): int(v) for k, v in result.items() if k.startswith("plan/")}
+        book.plan(number, plan, str(result["told"]))
     if "failed" in result:
         book.end(number, "FAILED", str(result["failed"]))
         return False

@@ -92,6 +92,7 @@ def submit(
     store: str,
     tracking: str | None = None,
     device: str = "cpu",
+    warm_start: str | None = None,
 ) -> Job:
     """Starts the search on the cluster, or finds the job that runs it already.
 
@@ -114,6 +115,7 @@ def submit(
         command = ["python", "-m", "mer_search", "launch", file.name, "--address", "auto"]
         command += ["--store", store, "--device", device]
         command += ["--tracking", tracking] if tracking else []
+        command += ["--warm-start", warm_start] if warm_start else []
         runtime: dict[str, Any] = {
             "working_dir": folder,
             "py_modules": [str(PACKAGE)],

@@ -22,15 +22,17 @@ from mer_search.config import Backbone, Features
 from mer_search.datasets.clips import DataSet
 from mer_search.errors import MerSearchError
 from mer_search.experiment import Experiment
-from mer_search.features import plan
+from mer_search.features import plan as feature_plan
 from mer_search.features.assemble import feature_set
 from mer_search.features.cache import Cache
 from mer_search.features.records import FeatureSet, Regions
 from mer_search.loso.ledger import FoldBlock, Ledger
+from mer_search.loso.memory import Plan, free_bytes, plan
 from mer_search.loso.result import Protocol, pooled, read_result, scores_of
 from mer_search.loso.run import regions_of, run_block
 from mer_search.loso.train import parameters
 from mer_search.search import courier
+from mer_search.search.nodes import nodes, room
 from mer_search.search.storing import StoreFault, writing
 
 
@@ -66,6 +68,7 @@ class LosoTrial(tune.Trainable):
         self.counted = "parameters" in beside or self.most < math.inf
         self.features: FeatureSet | None = None
         self.assembled: object = None
+        self.among, self.before = neighbours(material.experiment), free_bytes("cpu")
         torch.set_num_threads(max(1, int(material.experiment.resources.cpu)))
         self._begin(config)
 
@@ -81,9 +84,13 @@ class LosoTrial(tune.Trainable):
         self.blocks = read_result(self.ledger, record, self.material.protocol).blocks
         self.index = 0
         self.notes: list[str] = []
+        self.plan: Plan | None = None
 
     def step(self) -> dict[str, Any]:
-        """The next block: its pooled scores so far, or `failed` with the reason."""
+        """First how the trial is trained; then block by block its pooled scores so far.
+
+        Instead of them `failed`, with the reason.
+        """
         measured: dict[str, Any] = {}
         try:
             if self.counted:
@@ -91,16 +98,20 @@ class LosoTrial(tune.Trainable):
                 if (excess := measured["parameters"] / self.most - 1) > 0:
                     broken = f"{measured['parameters']} parameters, constraint {self.most:g}"
                     return {**measured, "excess": excess, "broken": broken, "done": True}
+            if self.plan is None and self.index not in self.blocks:
+                self.plan = self._plan()
+                return {"plan": self.plan.as_record(), "told": self.plan.told, "done": False}
             block = self._block()
         except StoreFault as fault:
-            return {"store": str(fault), "done": True}
+            return {"store": str(fault), "notes": self.notes, "done": True}
         except MerSearchError as fault:
-            return {"failed": str(fault), "done": True}
+            return {"failed": str(fault), "notes": self.notes, "done": True}
         # A border: whatever goes wrong inside a trial becomes its recorded reason.
         except Exception as fault:
             where = traceback.extract_tb(fault.__traceback__)[-1]
             place = f"{os.path.basename(where.filename)}:{where.lineno}"
-            return {"failed": f"{type(fault).__name__} at {place}: {fault}", "done": True}
+            told = f"{type(fault).__name__} at {place}: {fault}"
+            return {"failed": told, "notes": self.notes, "done": True}
         index, self.index = self.index, self.index + 1
         known = {i: b for i, b in self.blocks.items() if i <= index}
         return {
@@ -115,17 +126,26 @@ class LosoTrial(tune.Trainable):
     def _block(self) -> FoldBlock:
         """From the ledger where it is there, else trained and written."""
         if self.index not in self.blocks:
-            device, said = device_of(ray.get_runtime_context().get_accelerator_ids()["GPU"])
+            device, said = _device()
             self.notes = [said] if said else []
             block = run_block(
                 self._features(), self.material.protocol.folds, self.index,
                 trial=self.trial, device=device, says=self.notes.append,
+                width=self.plan.width if self.plan else None,
                 seeds=self.material.experiment.evaluation.seeds,
             )  # fmt: skip
             with writing(self.ledger):
                 self.ledger.write_block(self.number, self.index, block)
             self.blocks[self.index] = block
         return self.blocks[self.index]
+
+    def _plan(self) -> Plan:
+        """For the largest block; every block of the trial keeps to it."""
+        device, _ = _device()
+        sizes = (stop - start for start, stop in self.material.protocol.folds.blocks)
+        before = self.before if device == "cpu" else None
+        return plan(self._features(), max(sizes), self.trial, device=device,
+                    among=self.among, before=before)  # fmt: skip
 
     def _parameters(self) -> int:
         features = self._features()
@@ -152,7 +172,7 @@ def assembled(material: Material, features: Features, regions: Regions) -> Featu
     if material.courier is not None:
         cache = courier.cache_here(material.cache, material.identity)
     if cache.root != material.cache:
-        keys = plan.keys(material.dataset, [features], weights_sha256=sha256)
+        keys = feature_plan.keys(material.dataset, [features], weights_sha256=sha256)
         courier.bring(keys, to=cache, courier=material.courier)
     return feature_set(
         material.dataset, features, cache=cache, regions=regions, weights_sha256=sha256
@@ -164,11 +184,27 @@ def outer_block(material: Material, params: dict[str, Any], group: int) -> FoldB
     torch.set_num_threads(max(1, int(material.experiment.resources.cpu)))
     trial = material.experiment.trial(params)
     features = assembled(material, trial.features, regions_of(trial.model))
-    device, _ = device_of(ray.get_runtime_context().get_accelerator_ids()["GPU"])
+    device, _ = _device()
     return run_block(
         features, material.protocol.folds, group, trial=trial, device=device,
         seeds=material.experiment.evaluation.seeds,
     )  # fmt: skip
+
+
+def neighbours(experiment: Experiment) -> int:
+    """How many trials this node, or each of its GPUs, may have under way at once."""
+    asked, gpu = experiment.search.concurrency, experiment.resources.gpu
+    if gpu:
+        found = max(1, int(1 / gpu + 1e-9))
+    else:
+        here = ray.get_runtime_context().get_node_id()
+        needs = {"CPU": float(experiment.resources.cpu)}
+        found = max(1, room(needs, [node for node in nodes() if node.id == here]))
+    return found if asked == "auto" else min(found, int(asked))
+
+
+def _device() -> tuple[str, str]:
+    return device_of(ray.get_runtime_context().get_accelerator_ids()["GPU"])
 
 
 def device_of(granted: Sequence[str]) -> tuple[str, str]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 import optuna
+from optuna.exceptions import ExperimentalWarning
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import ArgumentError, OperationalError
@@ -163,7 +165,9 @@ def write_study(experiment: Experiment, records: Iterable[TrialRecord], url: str
         told = str(fault).splitlines()[0]
         raise InputError(url, f"is no database ({told}); write sqlite:///FILE.db") from fault
     study.set_user_attr("mer.search", name)
-    study.set_metric_names(list(objectives(experiment)))
+    with warnings.catch_warnings():  # a page shows the names; without them it says "Objective 0"
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        study.set_metric_names(list(objectives(experiment)))
     trials = Proposals(experiment, records).study.get_trials(deepcopy=False)
     study.add_trials(trials)
     return len(trials)

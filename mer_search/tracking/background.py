@@ -12,6 +12,7 @@ from mer_search.loso.ledger import Ledger
 
 PAUSE = 2.0  # seconds between two syncs
 LONGEST = 60.0  # seconds between two attempts while MLflow is away
+SLOW = 5.0  # seconds without an answer after which the end of a search does not wait for one
 PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
 
 
@@ -20,17 +21,25 @@ class InBackground:
 
     Args:
         says: called with a sentence when MLflow goes away, and when it is back.
-        wait: seconds that the end of the block waits for the last sync.
+        report: makes the page that is put beside the search's run at the end; None: no page.
+        wait: seconds that the end of the block waits for the last sync, as long as MLflow answers.
 
     Attributes:
         trouble: the last problem, empty when all is written.
     """
 
     def __init__(
-        self, ledger: Ledger, uri: str, *, says: Callable[[str], None], wait: float = 30.0
+        self,
+        ledger: Ledger,
+        uri: str,
+        *,
+        says: Callable[[str], None],
+        report: Callable[[], str] | None = None,
+        wait: float = 60.0,
     ) -> None:
         self.ledger, self.uri, self.says, self.wait = ledger, uri, says, wait
-        self.trouble = ""
+        self.report, self.trouble = report, ""
+        self._asked: float | None = None  # since when MLflow owes an answer
         self._changed: set[int] = set()
         self._all = True
         self._guard, self._wake = threading.Lock(), threading.Event()
@@ -49,9 +58,11 @@ class InBackground:
     ) -> None:
         self._over = True
         self._wake.set()
-        self._thread.join(self.wait)
+        until = time.monotonic() + self.wait
+        while self._thread.is_alive() and time.monotonic() < until and not self._late():
+            self._thread.join(0.1)
         if self._thread.is_alive():
-            self.trouble = self.trouble or f"MLflow did not answer within {self.wait:.0f} s"
+            self.trouble = self.trouble or "it did not answer in time"
         if self.trouble:
             self.says(
                 f"MLflow is behind ({self.trouble}); nothing is lost: "
@@ -63,6 +74,13 @@ class InBackground:
         with self._guard:
             self._changed.add(number)
         self._wake.set()
+
+    def _late(self) -> bool:
+        return self._asked is not None and time.monotonic() - self._asked > SLOW
+
+    def _beat(self) -> None:
+        """MLflow has answered and is asked again."""
+        self._asked = time.monotonic()
 
     def _work(self) -> None:
         for name, value in PATIENCE.items():
@@ -76,8 +94,15 @@ class InBackground:
                 if mirror is None:
                     from mer_search.tracking.mirror import Mirror
 
-                    mirror = Mirror(self.ledger, self.uri)
+                    self._beat()
+                    mirror = Mirror(self.ledger, self.uri, beat=self._beat)
+                self._beat()
                 mirror.sync(None if self._all else sorted(numbers), running=not over)
+                self._asked = None  # the report takes time of our own
+                if over and self.report:
+                    page = self.report()
+                    self._beat()
+                    mirror.attach("report.html", page)
                 if self.trouble:
                     self.says("MLflow is back")
                 self._all, self.trouble, pause = False, "", PAUSE
@@ -87,6 +112,7 @@ class InBackground:
                     self.says(f"MLflow does not answer ({_short(fault)}); the search goes on")
                 mirror, self._all, self.trouble = None, True, _short(fault)
                 pause = min(2 * pause, LONGEST)
+            self._asked = None
             if over:
                 return
             self._sleep(pause)

@@ -6,10 +6,12 @@ blocks. A trial whose run shows its final state already costs nothing.
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag
@@ -17,17 +19,31 @@ from mlflow.exceptions import MlflowException
 from requests.exceptions import RequestException
 from sqlalchemy.exc import SQLAlchemyError
 
+from mer_search import space_file
 from mer_search.config import digest_of
+from mer_search.errors import InputError
 from mer_search.loso.ledger import Ledger
 from mer_search.loso.metrics import OBJECTIVES
 from mer_search.loso.result import LosoResult, Protocol, read_protocol, read_result
 from mer_search.tracking import pages
-from mer_search.tracking.place import EXPERIMENT, TrackingAway, artifacts_of
+from mer_search.tracking.pictures import pictures
+from mer_search.tracking.place import (
+    EXPERIMENT,
+    TrackingAway,
+    artifacts_of,
+    quoted_tags,
+    runs_of,
+    view_of,
+)
 
 KIND = {"mlflow.experimentKind": "custom_model_development"}
 """MLflow opens an experiment of this kind on its table of training runs, not on traces."""
+SHARED_VIEW = "mlflow.sharedViewState."
+"""Tags of the experiment by which MLflow's page remembers the columns of a link that was shared."""
 STATUS = {"RUNNING": "RUNNING", "COMPLETE": "FINISHED", "STOPPED": "KILLED", "FAILED": "FAILED"}
 SELECTED_ON = "held-out LOSO predictions; the best trial's score is optimistic"
+LAYOUT = "layout 2"
+"""Of what a trial's run shows: runs of another one are written again."""
 PARENT = ""
 """The value of the tag `mer.trial` of the run that stands for the search."""
 
@@ -43,18 +59,23 @@ class Synced:
 class Mirror:
     """Writes one search into one MLflow. Errors of MLflow pass through; see `background`."""
 
-    def __init__(self, ledger: Ledger, uri: str) -> None:
+    def __init__(
+        self, ledger: Ledger, uri: str, *, beat: Callable[[], None] = lambda: None
+    ) -> None:
         # A server's client prints the address of every run that ends, 1,000 times for 1,000 trials.
         os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-        self.ledger = ledger
+        logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)  # "creating tables"
+        self.ledger, self.beat = ledger, beat
         self.client = MlflowClient(uri)
         self.experiment = self._experiment(artifacts_of(ledger, uri))
         self.file: dict[str, Any] = ledger.search()
+        known = {key: self.file[key] for key in self.file if key not in ("record", "format")}
+        self.settings = space_file.from_dict(known, where=f"{ledger.root}/search.yaml")
         self.protocol: Protocol = read_protocol(ledger)
         self.objective: str = self.file["evaluation"]["objective"]
+        self._share_view()
         self.runs = self._find()
         self.results: dict[int, LosoResult] = {}
-        self.pictured: int | None = None
 
     def sync(self, numbers: Iterable[int] | None = None, *, running: bool = True) -> Synced:
         """Brings these trials (None: all) and the search itself up to date.
@@ -69,6 +90,7 @@ class Mirror:
             result = read_result(self.ledger, record, self.protocol)
             self.results[record.number] = result
             written += self._trial(result, parent, running)
+            self.beat()
         self._search(parent, running)
         return Synced(len(self.runs) - before, written)
 
@@ -83,10 +105,16 @@ class Mirror:
                     raise
         return str(known.experiment_id)
 
+    def _share_view(self) -> None:
+        """The table of this search's trials, which `links` opens."""
+        name = f"{SHARED_VIEW}{view_of(self.ledger)}"
+        if name not in self.client.get_experiment(self.experiment).tags:
+            table = pages.view(self.file, runs_of(self.ledger))
+            self.client.set_experiment_tag(self.experiment, name, table)
+
     def _find(self) -> dict[str, Run]:
         """Runs of this search by trial; a run that appears twice is reduced to its first."""
-        quoted = {key: value.replace("'", "") for key, value in self._tags().items()}
-        wanted = " and ".join(f"tags.`{key}` = '{value}'" for key, value in quoted.items())
+        wanted = runs_of(self.ledger)
         found: dict[str, Run] = {}
         token = None
         while True:
@@ -100,12 +128,8 @@ class Mirror:
             if not token:
                 return found
 
-    def _tags(self) -> dict[str, str]:
-        """What all runs of this search share; two stores may hold searches of one name."""
-        return {"mer.search": self.ledger.name, "mer.store": self.ledger.store.replace("'", "")}
-
     def _create(self, trial: str, result: LosoResult | None = None) -> Run:
-        tags = {**self._tags(), "mer.trial": trial, "mer.selected_on": SELECTED_ON}
+        tags = {**quoted_tags(self.ledger), "mer.trial": trial, "mer.selected_on": SELECTED_ON}
         if result is None:
             started, name = self.file.get("record", {}).get("created", 0.0), self.ledger.name
             tags |= {"mer.kind": "search", "mer.digest": digest_of(self.file)}
@@ -123,7 +147,7 @@ class Mirror:
         record, key = result.record, str(result.record.number)
         run = self.runs.get(key) or self._create(key, result)
         state = record.state if running or record.state != "RUNNING" else "interrupted"
-        shown = f"{state}, {result.folds_done} folds"
+        shown = f"{state}, {result.folds_done} folds, {LAYOUT}"
         if run.data.tags.get("mer.shown") == shown:
             return 0
         metrics = [
@@ -138,8 +162,9 @@ class Mirror:
             final |= result.scores
             self.client.log_text(run.info.run_id, pages.predictions(result), "predictions.csv")
         metrics += [Metric(name, value, at, done) for name, value in final.items()]
-        params = [Param(path, str(value)) for path, value in record.params.items()]
-        tags = {"mer.state": state, "mer.reason": record.reason, "mer.shown": shown}
+        params = pages.settings(self.settings, record.params)
+        tags = {"mer.state": state, "mer.reason": record.reason, "mer.shown": shown,
+                "mer.objective": self.objective}  # fmt: skip
         tags |= pages.weights_tag(self.file, record.params)
         status = STATUS.get(state, "KILLED")
         self._end(run, status, at)
@@ -159,20 +184,39 @@ class Mirror:
                        for name in OBJECTIVES]  # fmt: skip
             if not running or over:  # a second for 1,000 trials: not while they run
                 metrics += pages.worth(self.ledger, finished, self.objective, at)
-            if best.record.number != self.pictured:
-                figure = pages.confusion_picture(best)
-                self.client.log_figure(parent.info.run_id, figure, "best/confusion.png")
-                self.pictured = best.record.number
         tags = {"mlflow.note.content": pages.note(self.file, self.protocol, ended, best)}
-        if "mer.shown" not in parent.data.tags:
-            self.client.log_dict(parent.info.run_id, self.file, "search.yaml")
-            tags["mer.shown"] = "search.yaml"
-        tags |= pages.weights_tag(self.file, {})
+        tags |= pages.weights_tag(self.file, {}) | self._beside(parent, best)
         params = [] if parent.data.params else pages.parameters(self.file, self.protocol)
         status = "FINISHED" if over else "RUNNING" if running else "KILLED"
         self._end(parent, status, at)
         self._write(parent, metrics, params, tags)
         self.runs[PARENT] = self.client.get_run(parent.info.run_id)
+
+    def _beside(self, parent: Run, best: LosoResult | None) -> dict[str, str]:
+        """Files of the search, a new best's pictures and the table of trials; the tags for them."""
+        shown, tags = parent.data.tags, {}
+        if shown.get("mer.shown") != LAYOUT:
+            self.client.log_dict(parent.info.run_id, self.file, "search.yaml")
+            view = f"{SHARED_VIEW}{view_of(self.ledger)}"
+            table = pages.view(self.file, runs_of(self.ledger))
+            self.client.set_experiment_tag(self.experiment, view, table)
+            tags["mer.shown"] = LAYOUT
+        if best and shown.get("mer.pictured") != (number := str(best.record.number)):
+            self.picture(best, parent, "best")
+            self.picture(best, self.runs[number])
+            tags["mer.pictured"] = number
+        return tags
+
+    def picture(self, result: LosoResult, run: Run, folder: str = "pictures") -> None:
+        """Puts a trial's pictures beside a run."""
+        for name, figure in pictures(result):
+            self.client.log_figure(run.info.run_id, figure, f"{folder}/{name}")
+            self.beat()
+
+    def attach(self, name: str, text: str) -> None:
+        """Puts a file beside the search's run, which is there."""
+        self.client.log_text(self.runs[PARENT].info.run_id, text, name)
+        self.beat()
 
     def _end(self, run: Run, status: str, at: int) -> None:
         """Status and end time; a trial that goes on has none."""
@@ -190,14 +234,11 @@ class Mirror:
         run.data.tags.update(tags)
 
 
-def mirror(ledger: Ledger, uri: str, *, running: bool) -> Synced:
-    """Brings the whole search up to date, for `mer-search track`.
-
-    Raises:
-        TrackingAway: MLflow does not answer.
-    """
+@contextmanager
+def answering(uri: str) -> Iterator[None]:
+    """MLflow's errors in one message. Raises TrackingAway."""
     try:
-        return Mirror(ledger, uri).sync(running=running)
+        yield
     except (MlflowException, RequestException, SQLAlchemyError) as fault:
         told = str(fault).strip().splitlines()[0]
         raise TrackingAway(
@@ -205,14 +246,35 @@ def mirror(ledger: Ledger, uri: str, *, running: bool) -> Synced:
         ) from fault
 
 
-def attach(ledger: Ledger, uri: str, name: str, text: str) -> None:
-    """Puts a file beside the search's run, which is there.
+def mirror(
+    ledger: Ledger,
+    uri: str,
+    *,
+    running: bool,
+    pictures_of: int | Literal["all"] | None = None,
+    report: str | None = None,
+) -> Synced:
+    """Brings the whole search up to date, for `mer-search track`.
+
+    Args:
+        pictures_of: the trial, or all trials, whose runs get pictures.
+        report: a page that is put beside the search's run.
 
     Raises:
+        InputError: no such trial.
         TrackingAway: MLflow does not answer.
     """
-    try:
-        mirror = Mirror(ledger, uri)
-        mirror.client.log_text(mirror.runs[PARENT].info.run_id, text, name)
-    except (MlflowException, RequestException, SQLAlchemyError) as fault:
-        raise TrackingAway(f"{uri}: MLflow did not take {name} ({fault})") from fault
+    with answering(uri):
+        shown = Mirror(ledger, uri)
+        done = shown.sync(running=running)
+        if pictures_of is not None and pictures_of != "all" and pictures_of not in shown.results:
+            last = len(shown.results) - 1
+            raise InputError(
+                "--pictures", f"there is no trial {pictures_of}; numbers go from 0 to {last}"
+            )
+        for number, result in shown.results.items():
+            if pictures_of in ("all", number):
+                shown.picture(result, shown.runs[str(number)])
+        if report is not None:
+            shown.attach("report.html", report)
+    return done

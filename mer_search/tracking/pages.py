@@ -1,20 +1,32 @@
-"""What a run shows in MLflow besides numbers: predictions, a description, a picture."""
+"""What a run shows in MLflow besides scores: predictions, settings, a description."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from matplotlib.figure import Figure
 from mlflow.entities import Metric, Param
 
+from mer_search.experiment import Experiment
 from mer_search.loso.estimates import correct
 from mer_search.loso.ledger import Ledger
-from mer_search.loso.metrics import confusion
 from mer_search.loso.nested import read_nested
 from mer_search.loso.result import LosoResult, Protocol, subject_counts
+
+SIZES = (
+    "model.attention",
+    "model.lstm_size",
+    "model.attention_size",
+    "model.score",
+    "model.layers",
+    "model.bidirectional",
+    "features.keyframes.method",
+    "features.keyframes.count",
+)
+"""Settings that every trial's run shows, searched or not; the others only where searched."""
 
 
 def predictions(result: LosoResult) -> str:
@@ -47,6 +59,24 @@ def parameters(file: Mapping[str, Any], protocol: Protocol) -> list[Param]:
     return [Param(key, str(value)) for key, value in told.items()]
 
 
+def settings(experiment: Experiment, params: Mapping[str, Any]) -> list[Param]:
+    """What a trial drew, and its attention and sizes where they are fixed."""
+    shown = dict(params)
+    if not params and experiment.domains:
+        return []  # a damaged record
+    whole = experiment.trial(params).model_dump(mode="json")
+    for path in SIZES:
+        value: Any = whole
+        for leaf in path.split("."):
+            value = value.get(leaf) if isinstance(value, dict) else None
+        if value is not None and path not in experiment.domains:
+            shown[path] = value
+    if whole["model"].get("attention") == "none":
+        for path in ("model.score", "model.attention_size"):
+            shown.pop(path, None)
+    return [Param(path, str(value)) for path, value in shown.items()]
+
+
 def weights_tag(file: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, str]:
     """`mer.weights: random` where the face network of these parameters is not a trained one."""
     fixed = file["features"]["backbone"]
@@ -68,6 +98,43 @@ def worth(ledger: Ledger, finished: Sequence[LosoResult], objective: str, at: in
     for kind, (low, high) in ends.items():
         told |= {f"{kind}.{objective}.low": low, f"{kind}.{objective}.high": high}
     return [Metric(name, value, at, len(finished)) for name, value in told.items()]
+
+
+def view(file: Mapping[str, Any], runs: str) -> str:
+    """The table of a search's trials, best first, as MLflow's menu "Views" keeps it (3.17).
+
+    Args:
+        runs: MLflow's filter for the runs of the search.
+    """
+    objective, record = file["evaluation"]["objective"], file.get("record", {})
+    settings = [path for path, value in _leaves(file) if _searched(value)]
+    settings = list(dict.fromkeys([*SIZES, *settings]))
+    columns = ["tags.`mer.state`", *(f"metrics.`{each}`" for each in (objective, "folds_done"))]
+    columns += [f"params.`{each}`" for each in settings[:30]]  # a tag holds 5,000 characters
+    columns += ["metrics.`seconds`"]
+    columns += [f"tags.`mer.{each}`" for each in ("objective", "selected_on", "digest")]
+    state = {"selectedColumns": columns, "columnOrder": columns, "orderByAsc": False,
+             "orderByKey": f"metrics.`{objective}`",
+             "searchFilter": f"{runs} and tags.`mer.kind` = 'trial'"}  # fmt: skip
+    made = int(1000 * record.get("created", 0.0))
+    return json.dumps({"name": f"{file['name']}: trials, best first", "createdAt": made,
+                       "updatedAt": made, "state": json.dumps(state)})  # fmt: skip
+
+
+def _leaves(file: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Dotted path and value of every setting of a trial in a search-space file."""
+    waiting = [(part, file[part]) for part in ("features", "model", "train")]
+    while waiting:
+        path, value = waiting.pop(0)
+        if isinstance(value, Mapping) and not _searched(value):
+            waiting = [(f"{path}.{key}", each) for key, each in value.items()] + waiting
+        else:
+            yield path, value
+
+
+def _searched(value: Any) -> bool:
+    """Whether a value of a search-space file is a domain."""
+    return isinstance(value, Mapping) and bool({"choice", "int", "float"} & value.keys())
 
 
 def note(
@@ -95,23 +162,3 @@ def note(
     lines.append("`so_far.*` are pooled scores after each block of folds; `uf1`, `uar`, `accuracy` "
                  "are there only where all folds are done.")  # fmt: skip
     return "\n\n".join(lines)
-
-
-def confusion_picture(result: LosoResult) -> Figure:
-    """Pooled confusion matrix of a complete trial, counts in the cells."""
-    protocol, classes = result.protocol, result.protocol.classes
-    counts = confusion(protocol.label, result.probs.argmax(1), len(classes))
-    shares = counts / counts.sum(1, keepdims=True).clip(min=1)
-    figure = Figure(figsize=(1.6 + 0.9 * len(classes), 1.4 + 0.8 * len(classes)), layout="tight")
-    axes = figure.subplots()
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    for truth, row in enumerate(counts):
-        for guess, count in enumerate(row):
-            colour = "white" if shares[truth, guess] > 0.55 else "black"
-            axes.text(guess, truth, str(count), ha="center", va="center", color=colour)
-    axes.set_xticks(range(len(classes)), classes, rotation=30, ha="right")
-    axes.set_yticks(range(len(classes)), classes)
-    axes.set_xlabel("predicted")
-    axes.set_ylabel("true")
-    axes.set_title(f"trial {result.record.number}, all folds pooled (selected)", fontsize=10)
-    return figure

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import urlparse
 
+from mer_search.config import digest_of
 from mer_search.errors import InputError, MerSearchError
 from mer_search.loso.ledger import Ledger
 
@@ -51,10 +52,26 @@ def page_command(uri: str) -> str:
     return f"mlflow ui --backend-store-uri {uri}" if uri.startswith("sqlite:") else f"open {uri}"
 
 
-def run_page(ledger: Ledger, tracking: str | None) -> str | None:
-    """The address of the page of the search's run, or what to type to get there.
+def quoted_tags(ledger: Ledger) -> dict[str, str]:
+    """What all runs of a search share; two stores may hold searches of one name."""
+    return {"mer.search": ledger.name, "mer.store": ledger.store.replace("'", "")}
 
-    None where MLflow does not answer or does not know the search: a link is no reason to fail.
+
+def runs_of(ledger: Ledger) -> str:
+    """MLflow's filter for all runs of a search."""
+    wanted = quoted_tags(ledger).items()
+    return " and ".join(f"tags.`{key}` = '{value.replace(chr(39), '')}'" for key, value in wanted)
+
+
+def view_of(ledger: Ledger) -> str:
+    """The name of the table of a search's trials among the shared views of the experiment."""
+    return f"{ledger.name}-{digest_of(ledger.store)[:6]}"
+
+
+def links(ledger: Ledger, tracking: str | None) -> dict[str, str]:
+    """Addresses of the search's run and of the table of its trials, or how to get there.
+
+    Empty where MLflow does not answer or does not know the search: a link is no reason to fail.
     """
     import mlflow.exceptions
     from requests.exceptions import RequestException
@@ -63,20 +80,22 @@ def run_page(ledger: Ledger, tracking: str | None) -> str | None:
     uri = uri_of(ledger, tracking)
     database = uri.removeprefix("sqlite:///")
     if database != uri and not Path(database).exists():
-        return None  # asking would create it
+        return {}  # asking would create it
     try:
         client = mlflow.MlflowClient(uri)
         experiment = client.get_experiment_by_name(EXPERIMENT)
-        quoted = {"mer.search": ledger.name, "mer.store": ledger.store.replace("'", "")}
-        wanted = " and ".join(f"tags.`{key}` = '{value}'" for key, value in quoted.items())
-        runs = experiment and client.search_runs(
-            [experiment.experiment_id], f"{wanted} and tags.`mer.kind` = 'search'", max_results=1
-        )
+        wanted = f"{runs_of(ledger)} and tags.`mer.kind` = 'search'"
+        runs = experiment and client.search_runs([experiment.experiment_id], wanted, max_results=1)
     except (mlflow.exceptions.MlflowException, RequestException, SQLAlchemyError):
-        return None
+        return {}
     if not experiment or not runs:
-        return None
-    page = f"/#/experiments/{experiment.experiment_id}/runs/{runs[0].info.run_id}"
-    if uri.startswith("http"):
-        return f"{uri.rstrip('/')}{page}"
-    return f"http://127.0.0.1:5000{page} after `{page_command(uri)}`"
+        return {}
+    served = uri.startswith("http")
+    pages = f"{uri.rstrip('/') if served else 'http://127.0.0.1:5000'}/#/experiments"
+    runs_page, after = f"{pages}/{experiment.experiment_id}/runs", ""
+    if not served:
+        after = f" after `{page_command(uri)}`"
+    return {
+        "in MLflow": f"{runs_page}/{runs[0].info.run_id}{after}",
+        "trials in MLflow": f"{runs_page}?viewStateShareKey={view_of(ledger)}{after}",
+    }

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
+from selenium.webdriver.support.ui import WebDriverWait
 from typer.testing import CliRunner
 
 from mer_search.cli import app
 from mer_search.commands import data_page
 from mer_search.datasets import Clip, DataSet
 from mer_search.errors import InputError
-
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))),
-                None)  # fmt: skip
 
 
 def invented(**changes) -> DataSet:
@@ -73,18 +69,13 @@ def test_a_data_set_without_clips_shows_its_faults():
 
 
 @pytest.mark.browser
-@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium; apt-get install chromium")
-def test_plots_are_drawn_by_a_browser(tmp_path):
+def test_plots_are_drawn_by_a_browser(browser, tmp_path):
     data_page.write(invented(), tmp_path / "page.html")
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run",
-             "--disable-background-networking", f"--user-data-dir={tmp_path / 'profile'}",
-             "--virtual-time-budget=20000", "--dump-dom"]  # fmt: skip
-    dom = subprocess.run(
-        [CHROMIUM, *flags, f"file://{tmp_path / 'page.html'}"],
-        capture_output=True, text=True, timeout=120, check=True,
-    ).stdout  # fmt: skip
-    assert 'data-drawn="3"' in dom
-    assert "data-error" not in dom
+    opened = browser()
+    opened.get((tmp_path / "page.html").as_uri())
+    drawn = "return document.documentElement.dataset.drawn"
+    WebDriverWait(opened, 60).until(lambda driver: driver.execute_script(drawn) == "3")
+    assert opened.get_log("browser") == []
 
 
 @pytest.mark.slow

@@ -94,6 +94,37 @@ def test_class_map_with_a_label_that_is_not_there(manifest):
         read("manifest", manifest(*ROWS), classes={"a": ["surprize"], "b": ["negative"]})
 
 
+def test_a_label_that_a_built_in_map_cannot_mean_is_a_fault(manifest):
+    path = manifest(*ROWS, "d,s9,c9,Negativ,b.npy,", "d,s9,c8,others,b.npy,")
+    found = read("manifest", path, classes="megc-3", on_fault="skip")
+    (fault,) = found.faults
+    assert fault == (
+        "clip d/s9/c9: label 'Negativ' is no emotion; did you mean 'negative'? "
+        "(or write data.classes as a map)"
+    )
+    assert found.notes == ("1 annotated clips are outside the classes: others 1",)
+    with pytest.raises(InputError, match="did you mean 'negative'"):
+        read("manifest", path, classes="megc-3")
+
+
+def test_a_map_of_the_users_own_may_leave_labels_out(manifest):
+    path = manifest(*ROWS, "d,s9,c9,negativ,b.npy,", "d,s9,c8,blink,b.npy,")
+    found = read("manifest", path, classes={"-": ["negative"], "+": ["positive", "surprise"]})
+    assert found.faults == ()
+    assert found.notes == (
+        "2 annotated clips are outside the classes: negativ 1, blink 1",
+        "label 'negativ' is in no class; did you mean 'negative'?",
+    )
+
+
+def test_objective_classes_in_a_manifest(manifest):
+    rows = ["d,s1,c1,III,a.npy,", "d,s2,c2,1,b.npy,", "d,s2,c3,VII,b.npy,", "d,s2,c4,X,b.npy,"]
+    found = read("manifest", manifest(*rows), classes="objective-5", on_fault="skip")
+    assert {clip.name: clip.label for clip in found.clips} == {"c1": "III", "c2": "I"}
+    assert found.notes == ("1 annotated clips are outside the classes: vii 1",)
+    assert found.faults == ("clip d/s2/c4: label 'X' is no objective class; write I to VII",)
+
+
 def test_digest_follows_the_arrays(manifest, tmp_path):
     path = manifest(*ROWS)
     before = read("manifest", path).digest

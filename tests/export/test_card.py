@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from small_search import Searched
 
-from mer_search.export import card
+from mer_search.export import card, chosen
 from mer_search.export.chosen import read_chosen
+from mer_search.loso.fold_block import FoldBlock
+from mer_search.loso.folds import make_folds
+from mer_search.loso.nested import Nested, OuterGroup
 
 Exported = Callable[[Searched, int], Path]
 
@@ -51,6 +55,34 @@ def test_corrected_scores_of_another_trial_are_not_this_ones(settings: dict[str,
     best = settings["scores"]["corrected"]["trial"]
     assert f"| corrected of trial {best}, the best |" in told
     assert "asked for by its number; if its score was the reason, it is optimistic" in told
+
+
+def test_a_nested_score_stands_beside_the_corrected_one(
+    maps: Searched, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert settings["scores"]["nested"] is None
+    assert "Nested" not in card.text(settings)
+    result = read_chosen(maps.ledger, 0).result
+    protocol = result.protocol
+    folds = make_folds(protocol.subject, protocol.label, protocol="group-2")
+    groups = []
+    for number, held in enumerate(folds.held_out):
+        keys = tuple(key for key, out in zip(protocol.keys, held, strict=True) if out)
+        block = FoldBlock(keys, result.probs[held], 0, 1.0, 0.0, {})
+        subjects = folds.subjects[number]
+        groups.append(OuterGroup(number, subjects, 1, 1, result.record, 0.5, block))
+    nested = Nested("group-2", "uf1", replace(protocol, folds=folds), tuple(groups))
+    monkeypatch.setattr(chosen, "read_nested", lambda ledger, objective: nested)
+    settings["scores"] = read_chosen(maps.ledger, 0).scores
+    told = card.text(settings)
+    low, high = settings["scores"]["nested"]["interval"]
+    assert "| corrected of trial" in told or "| corrected |" in told
+    assert "| nested (the whole procedure) |" in told
+    assert f"| {result.scores['uf1']:.3f} [{low:.3f}, {high:.3f}] |" in told
+    assert "Nested (group-2): the whole search was run once for each of 2 groups" in told
+    half = replace(nested, groups=(replace(groups[0], block=None), groups[1]))
+    monkeypatch.setattr(chosen, "read_nested", lambda ledger, objective: half)
+    assert read_chosen(maps.ledger, 0).scores["nested"] is None
 
 
 def test_limits_follow_the_settings(settings: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ from small_search import Searched
 
 from mer_search.errors import InputError
 from mer_search.export import load
-from mer_search.export.evaluate import evaluate
+from mer_search.export.evaluate import evaluate, lines
 from mer_search.export.model import ExportedModel
 from mer_search.loso import metrics
 
@@ -42,6 +42,19 @@ def test_scores_are_those_of_the_predictions(maps: Searched, model: ExportedMode
     assert np.mean([each["recall"] for each in found["per_class"].values()]) == found["uar"]
     assert [each["clips"] for each in found["per_class"].values()] == counts.sum(1).tolist()
     assert found["notes"] == []
+    subjects = found["per_subject"]
+    assert [*subjects] == ["toy/xs0", "toy/xs1"]
+    assert [each["clips"] for each in subjects.values()] == [4, 3]
+    assert np.sum([each["confusion"] for each in subjects.values()], 0).tolist() == counts.tolist()
+    right = [clip.label == label for clip, label in zip(dataset.clips, labels, strict=True)]
+    assert subjects["toy/xs1"]["right"] == sum(right[4:])
+    assert subjects["toy/xs1"]["accuracy"] == pytest.approx(np.mean(right[4:]))
+    assert not subjects["toy/xs1"]["seen"]
+    told = list(lines(found))
+    assert told[0].startswith(f"7 clips pooled: uf1 {found['uf1']:.4f}, uar ")
+    share = subjects["toy/xs1"]["accuracy"]
+    assert told[-1] == f"toy/xs1     3 {sum(right[4:]):>7} {share:>8.3f}"
+    assert [line.split()[0] for line in told[1:5]] == ["class", *model.classes, "subject"]
 
 
 def test_classes_may_stand_in_another_order_but_must_be_the_same(
@@ -59,6 +72,8 @@ def test_clips_of_trained_subjects_and_absent_classes_are_told(
     calm = [clip for clip in maps.dataset.clips if clip.label == "calm"]
     mixed = (replace(calm[0], subject="new"), *calm[1:4])
     found = evaluate(model, replace(maps.dataset, clips=mixed))
+    assert [each["seen"] for each in found["per_subject"].values()] == [False, True, True]
+    assert list(lines(found))[-1].startswith("note: 3 of 4 clips are of subjects")
     assert found["notes"] == [
         "no clip is moved: it counts 0 in uf1 and uar",
         "3 of 4 clips are of subjects that the model was trained on: these scores say nothing "

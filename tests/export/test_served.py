@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from small_search import Searched
 from mer_search.errors import InputError
 from mer_search.export import export_trial, load
 from mer_search.tracking.mirror import Mirror
-from mer_search.tracking.place import TrackingAway, uri_of
+from mer_search.tracking.place import TrackingAway
 
 Exported = Callable[[Searched, int], Path]
 pytestmark = pytest.mark.filterwarnings("ignore:.*Any type hint is inferred:UserWarning")
@@ -78,47 +79,44 @@ def test_bytes_are_labelled_like_the_file(
 
 
 @pytest.mark.slow
-def test_a_version_is_registered_under_its_alias(maps: Searched, tmp_path: Path) -> None:
+def test_a_model_registered_on_a_server_is_loaded_by_its_alias(
+    maps: Searched, served: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import mlflow.pyfunc
 
-    uri, before = f"sqlite:///{tmp_path / 'mlflow.db'}", mlflow.get_tracking_uri()
+    command = str(Path(sys.executable).with_name("mlflow"))
+    uri = served(command, "server", "--host", "127.0.0.1", "--port", "PORT", "--workers", "1",
+                 "--backend-store-uri", f"sqlite:///{tmp_path / 'mlflow.db'}",
+                 "--artifacts-destination", str(tmp_path / "artifacts"))  # fmt: skip
+    before, client = mlflow.get_tracking_uri(), MlflowClient(uri)
     told = [
-        export_trial(maps.ledger, 0, tmp_path / name, cache=maps.cache, register="mer@best",
-                     tracking=uri, portable=False)
+        export_trial(maps.ledger, 0, tmp_path / name, cache=maps.cache, portable=False,
+                     register="mer@best", tracking=uri)
         for name in ("a", "b")
     ]  # fmt: skip
     assert [each["version"] for each in told] == ["1", "2"]
     assert told[0]["registered"] == "models:/mer@best"
     assert mlflow.get_tracking_uri() == before
-    version = MlflowClient(uri).get_model_version_by_alias("mer", "best")
+    version = client.get_model_version_by_alias("mer", "best")
     assert str(version.version) == "2"
     assert version.tags == {"mer.kind": "export", "mer.search": "maps", "mer.trial": "0"}
     assert version.description.startswith("# maps, trial 0")
-    run = MlflowClient(uri).get_run(version.run_id)
+    run = client.get_run(version.run_id)
     scores = json.loads((tmp_path / "a" / "settings.json").read_text())["scores"]
     assert run.info.status == "FINISHED"
     assert run.data.metrics["corrected.uf1"] == pytest.approx(scores["corrected"]["uf1"])
     assert run.data.params["model.attention"] == "none"
 
-
-@pytest.mark.slow
-def test_a_registered_model_predicts_and_survives_the_mirror(
-    maps: Searched, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import mlflow.pyfunc
-
-    uri = uri_of(maps.ledger, None)
-    for name in ("a", "b"):
-        export_trial(maps.ledger, 0, tmp_path / name, cache=maps.cache, portable=False,
-                     register="two@same")  # fmt: skip
-    Mirror(maps.ledger, uri).sync(running=False)
-    for version in MlflowClient(uri).search_model_versions("name = 'two'"):
-        assert MlflowClient(uri).get_run(version.run_id).info.lifecycle_stage == "active"
+    Mirror(maps.ledger, uri).sync(running=False)  # deletes no run of an export
+    for version in client.search_model_versions("name = 'mer'"):
+        assert client.get_run(version.run_id).info.lifecycle_stage == "active"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    model = mlflow.pyfunc.load_model("models:/two@same")
-    rows = model.predict(pd.DataFrame({"video": [str(maps.clips[0])]}))
-    found = load(tmp_path / "a").predict(maps.clips[0])
-    assert rows["probabilities"][0] == pytest.approx(found.probabilities)
+    monkeypatch.setenv("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    model = mlflow.pyfunc.load_model("models:/mer@best", dst_path=str(tmp_path))
+    rows = model.predict(pd.DataFrame({"video": [str(clip) for clip in maps.clips]}))
+    here = load(tmp_path / "a")
+    for clip, found in zip(maps.clips, rows["probabilities"], strict=True):
+        assert found == pytest.approx(here.predict(clip).probabilities)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mer_search.features import align
-from mer_search.features.align import TEMPLATE, Placement, locate, outside, place, similarity, warp
+from mer_search.features.align import (
+    TEMPLATE,
+    Placement,
+    locate,
+    looked_at,
+    outside,
+    place,
+    similarity,
+    warp,
+)
 
 
 @given(
@@ -73,7 +82,7 @@ def test_pictures_without_a_face() -> None:
     assert [placement.matrix for placement in locate(images)] == [None, None]
 
 
-def test_a_face_that_is_gone_on_the_last_frame_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_face_that_is_gone_later_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     with_face, without = np.ones((4, 4, 3), np.uint8), np.zeros((4, 4, 3), np.uint8)
     searched: list[int] = []
 
@@ -83,13 +92,26 @@ def test_a_face_that_is_gone_on_the_last_frame_is_told(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(align, "locate", locate)
     found = place(
-        [(with_face, without), (with_face, with_face.copy()), (without, without),
-         (with_face, with_face)]
+        [{"frame 0": with_face, "frame 2": without, "frame 4": without},
+         {"frame 0": with_face, "frame 1": without, "frame 2": with_face},
+         {"frame 0": without, "frame 1": without}, {"frame 0": with_face}]
     )  # fmt: skip
     assert [placement.matrix is None for placement in found] == [False, False, True, False]
-    assert [len(placement.notes) for placement in found] == [2, 1, 1, 1]
-    assert found[0].notes[1].startswith("no face was found on the last frame: it left the picture")
-    assert searched == [4, 2], "one picture is not searched twice"
+    assert [len(placement.notes) for placement in found] == [2, 2, 1, 1]
+    assert found[0].notes[1].startswith("no face was found on frame 2, frame 4: it left the pict")
+    assert found[1].notes[1].startswith("no face was found on frame 1: it left the picture or was")
+    assert searched == [4, 4], "later frames of a clip without a face are not searched"
+
+
+@pytest.mark.parametrize(
+    ("count", "onset", "apex", "expected"),
+    [(9, 0, None, [0, 4, 8]), (9, 2, 6, [2, 5, 6, 8]), (9, 0, 4, [0, 4, 8]), (9, 0, 0, [0, 4, 8]),
+     (2, 0, None, [0, 1]), (1, 0, 0, [0]), (9, 8, None, [8])],
+)  # fmt: skip
+def test_onset_middle_apex_and_last_frame_are_looked_at(
+    count: int, onset: int, apex: int | None, expected: list[int]
+) -> None:
+    assert looked_at(count, onset, apex) == expected
 
 
 @pytest.fixture(scope="module")
@@ -127,10 +149,11 @@ def test_several_faces_and_faces_at_the_border_are_told(portrait: np.ndarray) ->
 @pytest.mark.slow
 def test_a_real_face_that_disappears_or_comes_late(portrait: np.ndarray) -> None:
     black = np.zeros_like(portrait)
-    stays, goes, comes = place([(portrait, portrait.copy()), (portrait, black), (black, portrait)])
+    clips = [(portrait, portrait, portrait), (portrait, black, portrait), (black, portrait)]
+    stays, goes, comes = place([dict(zip("abc", clip, strict=False)) for clip in clips])
     assert (stays.notes, comes.matrix) == ((), None)
     np.testing.assert_array_equal(goes.matrix, stays.matrix)
-    assert "no face was found on the last frame" in goes.notes[0]
+    assert goes.notes[0].startswith("no face was found on b: it left the picture")
 
 
 @pytest.mark.slow

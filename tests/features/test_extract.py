@@ -15,8 +15,9 @@ import pytest
 from mer_search.config import Features
 from mer_search.datasets.clips import Clip, DataSet
 from mer_search.errors import DamagedRecord, InputError, WeightsMissing
-from mer_search.features import align, extract, plan
+from mer_search.features import align, extract, filling, plan
 from mer_search.features.align import Placement
+from mer_search.features.backbones import build
 from mer_search.features.cache import Cache
 from mer_search.features.extract import embed_frames, feature_set, fill
 from mer_search.features.frames import read_frames
@@ -144,6 +145,32 @@ def test_precision_is_part_of_key_and_digest(
     assert 0 < np.abs(full.x - half.x).max() < 0.1 * np.abs(full.x).max()
 
 
+@pytest.mark.parametrize("quick", [True, False])
+def test_bf16_without_instructions_for_it_is_told_once(
+    quick: bool,
+    dataset: DataSet,
+    cache: Cache,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(
+        filling, "build_backbone", lambda *_, **__: build("patches", "grid", grid=2)
+    )
+    monkeypatch.setattr(filling, "multiplies_bf16", lambda device: quick)
+    filling.warn_of_bf16.cache_clear()
+    layers = ("repeat_1", "repeat_2")
+    both = [settings(count=1, **RANDOM | {"layer": name, "precision": "bf16"}) for name in layers]
+    small = [setting.model_copy(update={"align": align_settings("none", 56)}) for setting in both]
+    assert fill(dataset, small, cache=cache).frames_embedded == 6
+    told = [record.message for record in caplog.records if "no bf16 instructions" in record.message]
+    assert len(told) == (0 if quick else 1)
+
+
+def test_a_gpu_multiplies_bf16() -> None:
+    assert filling.multiplies_bf16("cuda")
+    assert isinstance(filling.multiplies_bf16("cpu"), bool)
+
+
 def test_a_moved_data_set_is_the_same(dataset: DataSet, cache: Cache, tmp_path: Path) -> None:
     fill(dataset, [settings()], cache=cache)
     (tmp_path / "frames").rename(tmp_path / "moved")
@@ -262,7 +289,7 @@ def test_faces_are_searched_once_per_clip_on_the_onset_frame(
     features = features.model_copy(update={"align": align_settings("mtcnn")})
     for embedded in (4, 0):
         report = fill(mixed, [features], cache=cache)
-        assert shown == [48, 40, 56, 48, 56], "onset frames, then the last ones of those found"
+        assert shown == [48, 40, 56] + [48] * 3 + [56] * 3, "onsets, then later ones of those found"
         assert report.frames_embedded == embedded
         assert report.faulty == (clips[1].key,)
         assert "no face was found on the onset frame" in report.faults[0]
@@ -271,11 +298,11 @@ def test_faces_are_searched_once_per_clip_on_the_onset_frame(
         update={"keyframes": features.keyframes.model_copy(update={"method": "flow"})}
     )
     fill(mixed, [with_flow], cache=cache)
-    assert len(shown) == 5, "more evidence needs no new search"
+    assert len(shown) == 9, "more evidence needs no new search"
 
 
-def align_settings(method: str) -> Any:
-    return Features.model_validate({"align": {"method": method, "size": 48}}).align
+def align_settings(method: str, size: int = 48) -> Any:
+    return Features.model_validate({"align": {"method": method, "size": size}}).align
 
 
 def test_an_unreadable_onset_frame(
@@ -286,6 +313,25 @@ def test_an_unreadable_onset_frame(
     features = settings(**RANDOM).model_copy(update={"align": align_settings("mtcnn")})
     report = fill(replace(dataset, clips=(clip,)), [features], cache=cache)
     assert "img1.png: a frame must hold an image, this file is empty" in report.faults[0]
+
+
+def test_a_later_frame_that_is_only_looked_at_may_be_unreadable(
+    make_clip: Callable[..., Clip],
+    dataset: DataSet,
+    cache: Cache,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shown = invented_faces(monkeypatch, {48: Placement(np.array([[1 / 48, 0, 0], [0, 1 / 48, 0]]))})
+    clip = make_clip("g2")
+    clip.frames[2].write_bytes(b"")
+    features = settings("uniform", 2, **RANDOM)
+    features = features.model_copy(update={"align": align_settings("mtcnn")})
+    report = fill(replace(dataset, clips=(clip,)), [features], cache=cache)
+    assert (report.faults, report.notes, len(shown)) == ((), (), 3)
+    clip = make_clip("g3")
+    clip.frames[5].write_bytes(b"")
+    report = fill(replace(dataset, clips=(clip,)), [features], cache=cache)
+    assert "img6.png: a frame must hold an image, this file is empty" in report.faults[0]
 
 
 def test_keys_of_a_search_are_kept_by_clean(dataset: DataSet, cache: Cache) -> None:

@@ -2,7 +2,6 @@
 
 import importlib.util
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -255,13 +254,6 @@ def test_shapes_that_do_not_fit_are_refused():
         count_by_subject(predicted[:, 1:], label, subject, classes=3)
 
 
-def test_a_thousand_resamples_of_a_thousand_trials_take_less_than_two_seconds():
-    predicted, label, subject = clips(trials=1000, subjects=68, classes=5, n=500)
-    start = time.process_time()
-    correct(count_by_subject(predicted, label, subject, classes=5), resamples=1000)
-    assert time.process_time() - start < 4.0  # CPU seconds of two cores
-
-
 def test_permuted_labels_stay_at_chance(simulator):
     world = simulator.World(24, 3, 150, 1.2, 0.2)
     rng, excess, optimism = np.random.default_rng(0), [], []
@@ -299,6 +291,7 @@ def test_known_truth(simulator, world, trials):
     row = simulator.measure(simulator.WORLDS[world], trials, 500)
     assert abs(row["corrected"]) < 0.015 + 0.004
     assert row["covered"] > 0.92 - 0.03
+    assert row["covered"] <= 0.99 or "null" in world, "an interval that is wide enough for anything"
     assert row["selected"] > abs(row["corrected"]) + 0.015
     assert row["selected_covered"] < row["covered"]
 

@@ -1,7 +1,5 @@
 """A trial's blocks cover every clip once, by folds that never saw it."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -132,17 +130,6 @@ def test_without_spatial_attention_nothing_is_occluded(features: FeatureSet) -> 
         features.classes, "digest",
     )  # fmt: skip
     assert set(run_block(pooled_regions, folds, 0, trial=trial).maps) == {"temporal"}
-
-
-def test_memory_that_files_occupy_counts_as_free(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    told = tmp_path / "meminfo"
-    told.write_text("MemTotal:  24000000 kB\nMemFree:  90000 kB\nMemAvailable:  8000000 kB\n")
-    monkeypatch.setattr(run, "MEMINFO", told)
-    assert run.free_bytes("cpu") == 8_000_000 * 1024
-    monkeypatch.setattr(run, "MEMINFO", tmp_path / "nowhere")
-    assert run.free_bytes("cpu") > 0
 
 
 def test_a_bank_that_does_not_fit_is_halved_and_the_block_goes_on(

@@ -19,7 +19,6 @@ from mer_search.loso.train import (
     predict,
     predict_all,
     train_bank,
-    widest_bank,
 )
 
 N, K, R, D, C, F = 24, 4, 4, 10, 3, 4
@@ -145,18 +144,6 @@ def test_rounded_products_are_near_and_the_switch_goes_back() -> None:
     ]
     assert torch.backends.mkldnn.matmul.fp32_precision == before
     np.testing.assert_allclose(*probs, atol=0.1)
-
-
-def test_narrower_banks_for_less_memory() -> None:
-    options = {"model": Model(), "train": Train(clip_norm=1.0), "classes": 5}
-    shape = (246, 8, 1, 4096)
-    assert widest_bank(32 << 30, shape, 26, **options) == 26
-    assert 1 <= widest_bank(600 << 20, shape, 26, **options) < 26
-    with pytest.raises(InputError, match=r"one fold needs 0.1 GB and 0.0 GB are free"):
-        widest_bank(1 << 20, shape, 26, **options)
-    maps = {"model": Model(name="ststnet"), "train": Train(batch_size=64), "classes": 3}
-    assert widest_bank(32 << 30, (442, 1, 784, 3), 68, **maps) == 1
-    assert 1 < widest_bank(32 << 30, (442, 1, 49, 3), 68, **maps) < 68
 
 
 def test_read_only_features_and_folds_without_held_out_clips() -> None:

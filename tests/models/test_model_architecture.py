@@ -64,7 +64,7 @@ def test_a_bank_is_cut_into_equal_ones_that_fit() -> None:
     assert bank_width(1000, folds=26, per_fold=10, shared=100) == 26
     assert bank_width(300, folds=26, per_fold=10, shared=100) == 13
     assert bank_width(111, folds=26, per_fold=10, shared=100) == 1
-    with pytest.raises(InputError, match=r"one fold needs 3.0 GB and 2.0 GB are free; choose"):
+    with pytest.raises(InputError, match=r"one fold needs 3.00 GB and 2.00 GB are free; choose"):
         bank_width(2 << 30, folds=26, per_fold=1 << 30, shared=2 << 30)
 
 

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from selenium.webdriver.chrome.webdriver import WebDriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import WebDriverWait
 
 from mer_search.loso.ledger import Ledger
 from mer_search.report import page, words
-from mer_search.report.compare import compare
+from mer_search.report.compare import Comparison, compare
 
 Make = Callable[..., Ledger]
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))),
-                None)  # fmt: skip
 
 
 class Outline(HTMLParser):
@@ -108,52 +107,67 @@ def test_an_empty_search_and_several_have_pages(invented_search: Make) -> None:
 
 
 @pytest.mark.browser
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
-def test_the_browser_draws_every_plot_without_an_error(hostile: Ledger, tmp_path: Path) -> None:
-    file = tmp_path / "report.html"
-    page.write(compare([hostile]), file)
-    dom = dumped(file, tmp_path)
-    root = re.search(r"<html[^>]*>", dom)
-    assert root is not None
-    assert "data-error" not in root[0]
-    assert 'data-drawn="9"' in root[0]
-    assert dom.count('class="main-svg"') >= 9
-    assert "<img" not in dom, "no text of a user became markup inside the plots either"
+def test_the_browser_draws_every_plot_without_an_error(
+    hostile: Ledger, browser: Callable[..., WebDriver], tmp_path: Path
+) -> None:
+    opened = shown(compare([hostile]), browser(), tmp_path)
+    assert len(opened.find_elements(By.CSS_SELECTOR, ".plot .main-svg")) >= 9
+    assert not opened.find_elements(By.TAG_NAME, "img"), "no text of a user became markup"
 
 
 @pytest.mark.browser
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
-def test_heads_sort_and_the_field_filters(invented_search: Make, tmp_path: Path) -> None:
-    ledger, file = invented_search(), tmp_path / "report.html"
-    found = compare([ledger])
-    act = """
-    const heads = [...document.querySelectorAll("#s0-trials thead button")];
-    heads.find((each) => each.textContent === "trial").click();
-    const field = document.querySelector("input[data-filters]");
-    field.value = "stopped"; field.dispatchEvent(new Event("input"));
-    const rows = [...document.querySelectorAll("#s0-trials tbody tr")];
-    root.dataset.order = rows.map((row) => row.cells[1].textContent).join(" ");
-    root.dataset.left = rows.filter((row) => !row.hidden).map((row) => row.cells[1].textContent);
-    """
-    script = Path(page.__file__).with_name("page.js").read_text()
-    text = page.render(found)
-    assert text.count(script) == 1
-    digest, changed = page.digest_of(script), page.digest_of(script + act)
-    file.write_text(text.replace(script, script + act).replace(digest, changed))
-    root = re.search(r"<html[^>]*>", dumped(file, tmp_path))
-    assert root is not None
-    assert "data-error" not in root[0]
-    assert 'data-order="0 1 2 3 4 5"' in root[0]
-    assert 'data-left="2"' in root[0]
+def test_the_page_is_read_in_the_dark_on_a_phone_and_sorts_and_filters(
+    invented_search: Make, browser: Callable[..., WebDriver], tmp_path: Path
+) -> None:
+    found = compare([invented_search()])
+    opened = shown(found, browser(390, 844, dark=True), tmp_path)
+    wide = opened.execute_script("return document.documentElement.scrollWidth")
+    assert wide <= 390, "nothing but the tables scrolls sideways"
+    paper = opened.find_element(By.TAG_NAME, "body").value_of_css_property("background-color")
+    assert max(map(int, re.findall(r"\d+", paper)[:3])) < 60, f"{paper} is not dark"
+    title = opened.find_element(By.CSS_SELECTOR, ".plot .xtitle").value_of_css_property("fill")
+    assert min(map(int, re.findall(r"\d+", title)[:3])) > 180, f"{title} on dark paper"
+    numbers_of_the_json(opened, found)
+    opened.execute_script("scrollTo(0, document.querySelector('#s0-trials').offsetTop - 80)")
+    opened.find_element(By.XPATH, "//*[@id='s0-trials']//thead//button[text()='trial']").click()
+    assert trials(opened) == ["0", "1", "2", "3", "4", "5"]
+    opened.find_element(By.CSS_SELECTOR, "input[data-filters]").send_keys("stopped")
+    assert trials(opened) == ["2"]
 
 
-def dumped(file: Path, folder: Path) -> str:
-    """The page's elements after its scripts have run."""
-    done = subprocess.run(
-        [str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic",
-         "--no-first-run", "--disable-background-networking", "--disable-component-update",
-         "--disable-sync", f"--user-data-dir={folder / 'profile'}",
-         "--virtual-time-budget=20000", "--dump-dom", file.as_uri()],
-        capture_output=True, text=True, timeout=120, check=True,
-    )  # fmt: skip
-    return done.stdout
+def shown(found: Comparison, opened: WebDriver, folder: Path) -> WebDriver:
+    """The page once its plots are drawn; nothing may have been said on the console."""
+    page.write(found, folder / "report.html")
+    opened.get((folder / "report.html").as_uri())
+    done = "return document.documentElement.dataset.drawn"
+    WebDriverWait(opened, 60).until(lambda driver: driver.execute_script(done))
+    assert opened.execute_script("return document.documentElement.dataset.error") is None
+    assert opened.get_log("browser") == []
+    assert opened.execute_script(done) == str(len(opened.find_elements(By.CLASS_NAME, "plot")))
+    opened.save_screenshot(str(folder / "report.png"))
+    return opened
+
+
+def numbers_of_the_json(opened: WebDriver, found: Comparison) -> None:
+    """Cards and leaderboard say what `--json` says."""
+    document = found.as_json()
+    best = document["best"]
+    cards = [each.text for each in opened.find_elements(By.CSS_SELECTOR, ".card strong")]
+    levels = best["corrected"]["uf1"], best["selected"]["uf1"], document["chance"]["uf1"]
+    assert cards == [words.number(level) for level in levels]
+    rows = {row[1]: row for row in cells(opened)}
+    assert len(rows) == len(document["trials"])
+    for trial in document["trials"]:
+        told = rows[str(trial["number"])][4].strip("()")
+        assert told == ("-" if trial["uf1"] is None else words.number(trial["uf1"]))
+
+
+def cells(opened: WebDriver) -> list[list[str]]:
+    """The visible rows of the leaderboard."""
+    rows = opened.find_elements(By.CSS_SELECTOR, "#s0-trials tbody tr")
+    return [[cell.text for cell in row.find_elements(By.CSS_SELECTOR, "th, td")]
+            for row in rows if row.is_displayed()]  # fmt: skip
+
+
+def trials(opened: WebDriver) -> list[str]:
+    return [row[1] for row in cells(opened)]

@@ -9,6 +9,7 @@ import pytest
 
 from mer_search.loso.metrics import OBJECTIVES, confusion
 from mer_search.report.contract import per_dataset
+from mer_search.report.table import datasets
 
 # Truth by prediction of one model on MEGC 2019 and what was published for it.
 COUNTS = {
@@ -45,3 +46,5 @@ def test_the_parts_of_the_composite_are_scored_from_its_pooled_predictions():
     pooled = confusion(label, probs.argmax(1), 3)
     assert OBJECTIVES["uf1"](pooled) == pytest.approx(0.7353, abs=5e-5)
     assert OBJECTIVES["uar"](pooled) == pytest.approx(0.7186, abs=5e-5)
+    (told,) = datasets(account)
+    assert "casme2 UF1 .838 UAR .819 accuracy .862; samm UF1 .659" in told

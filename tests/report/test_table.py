@@ -35,11 +35,12 @@ def test_the_leaderboard_ranks_finished_trials_and_brackets_the_others(
     best = next(line for line in lines if line[:2] == ["1", "best"])
     assert best[2:5] == [str(search.best.record.number), "done", "6/6"]
     assert best[5] == words.number(search.best.scores["uf1"])
+    assert best[8] == f"{search.best.record.seconds:.0f}"
     stopped = next(line for line in lines if line[:3] == ["-", "2", "stopped"])
     assert stopped[4].startswith("(")
     assert "over the folds done only, not ranked" in text
     heads = next(line for line in lines if line[:1] == ["rank"])
-    assert heads[7:] == ["attention", "lstm_size", "learning_rate", "attention_size"]
+    assert heads[7:] == ["seconds", "attention", "lstm_size", "learning_rate", "attention_size"]
 
 
 def test_selected_is_never_said_without_corrected_chance_and_cost(invented_search: Make) -> None:

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from ray_head import Head, head
@@ -185,3 +186,20 @@ def test_places_that_only_this_folder_knows_are_refused_together(tiny_space: Pat
     assert "data.root 'maps.csv' is relative to this folder" in str(told.value)
     with pytest.raises(InputError, match="give --tracking http://HOST:PORT or --tracking none"):
         submit.check_places(space_file.read(tiny_space), "s3://lab/runs", None)
+
+
+def test_what_is_asked_of_a_launch_travels_with_the_job(tiny_space: Path) -> None:
+    sent: dict[str, Any] = {}
+
+    def submit_job(**job: Any) -> str:
+        sent.update(job)
+        return "job-1"
+
+    client: Any = SimpleNamespace(list_jobs=list, submit_job=submit_job)
+    job = submit.submit(
+        space_file.read(tiny_space), client, store="/runs", tracking="none", warm_start="earlier"
+    )
+    assert (job.id, job.found) == ("job-1", False)
+    line = "python -m mer_search launch tiny.yaml --address auto --store /runs --device cpu"
+    assert sent["entrypoint"] == f"{line} --tracking none --warm-start earlier"
+    assert sent["metadata"] == {"mer-search": "tiny", "store": "/runs"}

@@ -18,6 +18,7 @@ from mer_search.loso.result import read_results
 from mer_search.tracking.background import InBackground
 from mer_search.tracking.mirror import Mirror, mirror
 from mer_search.tracking.pages import weights_tag
+from mer_search.tracking.pictures import confusion_picture, curve_picture
 from mer_search.tracking.place import TrackingAway, uri_of
 
 pytestmark = pytest.mark.slow  # MLflow lays out a new database for each
@@ -73,7 +74,9 @@ def test_a_search_is_a_parent_with_a_child_per_trial(invented_search: Search) ->
         int(1000 * results[3].blocks[index].finished) for index in range(4)
     ]
     files = {file.path for file in client.list_artifacts(child.info.run_id)}
-    assert files == {"predictions.csv"}
+    assert files == {"predictions.csv", "pictures"}, "the best one's"
+    other = {file.path for file in client.list_artifacts(runs["invented1"].info.run_id)}
+    assert other == {"predictions.csv"}
     assert {file.path for file in client.list_artifacts(parent.info.run_id)} == {
         "best",
         "search.yaml",
@@ -170,6 +173,29 @@ def test_addresses(invented_search: Search) -> None:
         uri_of(ledger, "localhost:5000")
     with pytest.raises(InputError, match="memory://far is not on this machine"):
         uri_of(Ledger("memory://far", "x"), None)
+
+
+def test_pictures_are_drawn_on_demand_and_of_partial_trials_too(invented_search: Search) -> None:
+    ledger = invented_search()
+    uri = uri_of(ledger, None)
+    with pytest.raises(InputError, match="there is no trial 9; numbers go from 0 to 5"):
+        mirror(ledger, uri, running=True, pictures_of=9)
+    mirror(ledger, uri, running=True, pictures_of="all")
+    client, runs = MlflowClient(uri), runs_of(uri)
+    drawn = {
+        number: [file.path for file in client.list_artifacts(runs[f"invented{number}"].info.run_id)]
+        for number in range(6)
+    }
+    assert [number for number, files in drawn.items() if "pictures" in files] == [0, 1, 2, 3, 5]
+    partial = confusion_picture(read_results(ledger)[2]).axes[0]
+    assert partial.get_title() == "trial 2, 1 of 6 folds pooled (selected)"
+    assert sum(int(cell.get_text()) for cell in partial.texts) == 5
+    assert (partial.get_xlabel(), partial.get_ylabel()) == ("predicted", "true")
+    result = read_results(ledger)[3]
+    curve = curve_picture(result).axes[0]
+    assert [line.get_label() for line in curve.lines] == ["uf1", "uar", "accuracy"]
+    assert curve.lines[0].get_xdata().tolist() == [1, 2, 4, 6]
+    assert curve.lines[0].get_ydata()[-1] == pytest.approx(result.scores["uf1"])
 
 
 def test_mlflow_being_away_is_told_in_one_message(

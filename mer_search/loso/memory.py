@@ -1,0 +1,113 @@
+"""How many folds a trial trains at once: told before it starts, kept while it runs.
+
+A trial too large for one bank is cut into narrower ones, with the same result. The arithmetic of
+what a bank needs stands in `mer_search.models.memory`.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+from mer_search.config import Trial
+from mer_search.errors import MerSearchError
+from mer_search.features.records import FeatureSet
+from mer_search.loso.train import bank_bytes
+from mer_search.models.catalogue import most_folds
+from mer_search.models.memory import bank_width
+
+MEMINFO = Path("/proc/meminfo")
+SHARE_OF_FREE = 0.5
+"""Part of the free memory a trial may plan with; the rest is for neighbours on the machine."""
+SHARE_OF_TRIALS = 0.8
+"""Part of the free memory that all trials of one machine plan with together."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How the blocks of one trial are trained.
+
+    Attributes:
+        width: folds of a bank.
+        folds: of the largest block, or as many as are worth their memory.
+        needs: bytes of a bank in training, with the features.
+        given: bytes that the trial may plan with.
+    """
+
+    width: int
+    folds: int
+    needs: int
+    given: int
+
+    def as_record(self) -> dict[str, int]:
+        """As trial.json keeps it."""
+        return asdict(self)
+
+    @property
+    def told(self) -> str:
+        """The plan in a sentence."""
+        cut = "" if self.width == self.folds else f" of {self.folds}, for lack of memory"
+        return (
+            f"{self.width} folds at once{cut}: {self.needs / 2**30:.2f} GB of "
+            f"{self.given / 2**30:.2f} GB"
+        )
+
+
+def free_bytes(device: str) -> int:
+    """Memory that is free now on the device."""
+    if device.startswith("cuda"):
+        return int(torch.cuda.mem_get_info(torch.device(device))[0])
+    # Free pages alone would be next to nothing once files were read: Linux keeps them in memory,
+    # the feature cache among them, and gives that memory back when it is asked for.
+    if MEMINFO.exists():
+        rows = dict(line.split(":", 1) for line in MEMINFO.read_text().splitlines())
+        return int(rows["MemAvailable"].split()[0]) * 1024
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def plan(
+    features: FeatureSet,
+    folds: int,
+    trial: Trial,
+    *,
+    device: str = "cpu",
+    among: int = 1,
+    before: int | None = None,
+) -> Plan:
+    """The bank that fits into the memory that is free now.
+
+    Args:
+        features: assembled, and therefore counted twice where they are in memory already.
+        folds: of the largest block.
+        among: trials that may run on this machine, or share the device, at the same time: all may
+            look at the same free memory, before any of them has taken its part.
+        before: bytes that were free before any of them began; None: now.
+
+    Raises:
+        InputError: not even one fold fits into half of the free memory.
+    """
+    free = free_bytes(device)
+    given = half = int(SHARE_OF_FREE * free)
+    if among > 1:
+        given = min(half, int(SHARE_OF_TRIALS * (free if before is None else before) / among))
+    per_fold, shared = bank_bytes(
+        features.x.shape, model=trial.model, train=trial.train, classes=len(features.classes)
+    )
+    bank_width(half, folds=1, per_fold=per_fold, shared=shared)  # refuses what cannot run at all
+    given = max(given, shared + per_fold)
+    folds = min(folds, most_folds(trial.model.name, per_fold))
+    width = bank_width(given, folds=folds, per_fold=per_fold, shared=shared)
+    return Plan(width, folds, shared + width * per_fold, given)
+
+
+def narrower(width: int, device: str) -> int:
+    """Half of the folds. Raises MerSearchError when one fold is too many."""
+    if width == 1:
+        raise MerSearchError(
+            f"memory ran out on {device} with one fold; lower train.batch_size or "
+            "model.lstm_size, set model.projection, or run fewer trials on one device"
+        )
+    return (width + 1) // 2

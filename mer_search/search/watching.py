@@ -1,0 +1,45 @@
+"""Who hears of a running search: the terminal and MLflow, or whoever stands in for them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from mer_search.search.book import Book, News
+
+if TYPE_CHECKING:
+    from mer_search.search.prepare import Prepared
+
+
+class Watcher:
+    """Hears of everything in the driver's thread; the terminal and MLflow are such watchers.
+
+    Attributes:
+        follows_inner: whether it hears of the inner searches of a nested one as well.
+    """
+
+    follows_inner = False
+
+    def begins(self, prepared: Prepared, book: Book, slots: int) -> None: ...
+    def news(self, news: News) -> None: ...
+    def says(self, sentence: str) -> None: ...
+    def nested(self) -> None: ...
+
+
+class Everyone(Watcher):
+    """Passes everything on to all watchers, in their order."""
+
+    def __init__(self, watchers: Sequence[Watcher]) -> None:
+        self.watchers = watchers
+
+    def begins(self, prepared: Prepared, book: Book, slots: int) -> None:
+        for watcher in self.watchers:
+            watcher.begins(prepared, book, slots)
+
+    def news(self, news: News) -> None:
+        for watcher in self.watchers:
+            watcher.news(news)
+
+    def says(self, sentence: str) -> None:
+        for watcher in self.watchers:
+            watcher.says(sentence)
