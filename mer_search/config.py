@@ -1,37 +1,30 @@
 """Every setting on one page: frozen models, checked when built. Not for reading files.
 
-A *trial* is described by `features`, `model` and `train`; each leaf of these may be searched
-(`mer_search.experiment` reads the search-space file). `data`, `evaluation`, `search` and
-`resources` describe the search itself. Defaults are ours, never a paper's.
+A *trial* is described by `features` (`mer_search.feature_settings`), `model` and `train`; each leaf
+of these may be searched (`mer_search.experiment` reads the search-space file). `data`,
+`evaluation`, `search` and `resources` describe the search itself. Defaults are ours, never a
+paper's.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-NUMERICS_VERSION = 1
-"""Raised when the same settings no longer give the same numbers; part of every digest."""
-
-BackboneName = Literal[
-    "facenet-casia", "facenet-vggface2", "vgg-face", "resnet50-vggface2", "senet50-vggface2",
-    "patches",
-]  # fmt: skip
-LAYERS: dict[str, tuple[str, ...]] = {
-    "facenet-casia": ("block8", "repeat_1", "repeat_2", "embedding"),
-    "facenet-vggface2": ("block8", "repeat_1", "repeat_2", "embedding"),
-    "vgg-face": ("pool5", "conv5_3", "fc6", "fc7"),
-    "resnet50-vggface2": ("layer4", "layer3", "embedding"),
-    "senet50-vggface2": ("layer4", "layer3", "embedding"),
-    "patches": ("grid",),
-}
-"""Layers of each backbone; the first is the default."""
-ONE_REGION = frozenset({"embedding", "fc6", "fc7"})
-"""Layers that give one vector per frame (R = 1): nothing to attend to in space."""
+from mer_search.feature_settings import LATER as LATER
+from mer_search.feature_settings import LAYERS as LAYERS
+from mer_search.feature_settings import NUMERICS_VERSION as NUMERICS_VERSION
+from mer_search.feature_settings import ONE_REGION as ONE_REGION
+from mer_search.feature_settings import Align as Align
+from mer_search.feature_settings import Augment as Augment
+from mer_search.feature_settings import Backbone as Backbone
+from mer_search.feature_settings import Features as Features
+from mer_search.feature_settings import Input as Input
+from mer_search.feature_settings import Keyframes as Keyframes
+from mer_search.feature_settings import Settings as Settings
+from mer_search.feature_settings import digest_of as digest_of
 
 ModelName = Literal["attention-lstm", "lstm", "gru", "transformer", "mean-pool", "majority",
                     "ststnet", "off-apexnet", "cnn-3d"]  # fmt: skip
@@ -55,58 +48,6 @@ MAP_MODELS = frozenset({"ststnet", "off-apexnet", "cnn-3d"})
 
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 Positive = Annotated[int, Field(ge=1)]
-
-
-class Settings(BaseModel):
-    """Base of all settings: frozen, unknown keys refused, identified by content."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
-
-    @property
-    def digest(self) -> str:
-        """16 hex digits that name these values and the version of the numerics."""
-        return digest_of(self.model_dump(mode="json"))
-
-
-def digest_of(content: Any) -> str:
-    """16 hex digits of any JSON value together with `NUMERICS_VERSION`."""
-    text = json.dumps([NUMERICS_VERSION, content], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-class Align(Settings):
-    method: Literal["mtcnn", "none"] = "mtcnn"
-    size: Annotated[int, Field(ge=32, le=512)] = 160  # pixels of the square face image
-
-
-class Keyframes(Settings):
-    method: Literal["uniform", "apex", "difference", "flow", "ssim", "kmeans", "tim", "all"] = (
-        "uniform"
-    )
-    count: Annotated[int, Field(ge=1, le=128)] = 8  # K; without meaning under "all"
-
-
-class Backbone(Settings):
-    name: BackboneName = "facenet-casia"
-    layer: str | None = None  # None becomes the network's first of LAYERS
-    grid: Annotated[int, Field(ge=1, le=32)] = 7  # regions per side, "patches" only
-    weights: Literal["pretrained", "random"] = "pretrained"
-    precision: Literal["fp32", "bf16"] = "fp32"
-
-    @model_validator(mode="before")
-    @classmethod
-    def _first_layer(cls, values: Any) -> Any:
-        if isinstance(values, dict) and values.get("layer") is None:
-            layers = LAYERS.get(values.get("name", "facenet-casia"), (None,))
-            return {**values, "layer": layers[0]}
-        return values
-
-
-class Features(Settings):
-    align: Align = Align()
-    keyframes: Keyframes = Keyframes()
-    backbone: Backbone = Backbone()
-    reference: Literal["none", "onset"] = "none"  # onset: subtract the onset frame's features
 
 
 class Model(Settings):
@@ -185,12 +126,7 @@ class Trial(Settings):
                 f"model.name {model.name!r} takes maps pixel by pixel; set features.backbone to "
                 "{name: patches, grid: S} for maps of S by S pixels"
             )
-        if backbone.name == "patches" and self.features.align.method != "none":
-            found.append(
-                "features.backbone.name 'patches' cuts maps that are aligned already; "
-                "set features.align.method to none"
-            )
-        return found
+        return [*found, *self.features.contradictions()]
 
 
 class Data(Settings):

@@ -35,9 +35,10 @@ def test_every_shipped_space_resolves_and_survives_its_own_form(
 ) -> None:
     names = space_file.shipped()
     papers = {f"{data}_paper" for data in ("casme2", "samm", "smic", "megc2019")}
-    assert set(names) >= {"quickstart", "casme2_laptop", "megc2019_flow_maps", *papers}
+    assert set(names) >= {"quickstart", "casme2_laptop", "casme2_inputs", "megc2019_flow_maps",
+                          *papers}  # fmt: skip
     assert sum(name.startswith("leaderboard/") for name in names) == 9
-    assert len(names) >= 16
+    assert len(names) >= 17
     for name, file in names.items():
         for part in ("# Purpose: ", "# Command: ", "# Cost: "):
             assert f"\n{part}" in f"\n{file.read_text()}", name
@@ -133,8 +134,12 @@ def test_settings_that_contradict_each_other_in_any_combination() -> None:
     assert "model.attention 'spatial' needs several regions but" in told
     told = faults_of(with_changes(features={"backbone": {"layer": "pool5"}}))
     assert "'pool5' is not a layer of facenet-casia; choose from block8" in told
-    told = faults_of(with_changes(features={"backbone": {"name": "patches"}}))
-    assert "set features.align.method to none" in told
+    told = faults_of(with_changes(features={"backbone": {"name": "patches", "grid": 8}}))
+    assert "features.input.size 28 is not divided by features.backbone.grid 8" in told
+    told = faults_of(
+        with_changes(features={"keyframes": {"method": "tim"}, "augment": {"jitter": 1}})
+    )
+    assert "features.augment.jitter moves key frames, features.keyframes.method 'tim' picks" in told
 
 
 def test_a_domain_that_the_chosen_model_does_not_have() -> None:

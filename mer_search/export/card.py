@@ -151,14 +151,14 @@ def _limits(settings: Mapping[str, Any], features: Features) -> Iterator[str]:
             f"Trained on clips cut to annotated onset and offset, {_span(data['frames'])} frames: "
             "cut a video likewise. Nothing here finds a micro-expression in a long recording."
         )
-    if features.backbone.name != "patches" and features.align.method == "mtcnn":
+    if features.of_faces and features.align.method == "mtcnn":
         yield "One face, whole and visible on the first frame, where it is placed for all frames."
     if features.reference == "onset":
         yield "The first frame counts as onset: its features are subtracted from all others."
-    if features.keyframes.method == "apex":
+    if features.keyframes.method in ("apex", "apex-or-spotted"):
         yield (
-            "Trained on annotated apexes; in a video the frame most unlike the first is taken "
-            "for the apex, which can be another one."
+            "Trained on annotated apexes where there are such; in a video the frame most unlike "
+            "the first is taken for the apex, which can be another one."
         )
     if name in SOURCES and features.backbone.weights == "pretrained":
         yield (

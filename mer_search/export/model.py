@@ -27,12 +27,16 @@ from mer_search.loso.run import regions_of
 from mer_search.models.ensemble import Ensemble
 
 
-def as_the_network_takes(frames: NDArray[Any], trial: Trial) -> NDArray[Any]:
-    """Aligned frames [T, ...] at the size that the trial's face network wants."""
+def as_the_network_takes(streams: Sequence[NDArray[Any]], trial: Trial) -> NDArray[Any]:
+    """Frames [T, ...] at the size that the trial's face network wants, streams in the channels."""
     expects = INPUTS.get(trial.features.backbone.name)
-    if expects is None or frames.shape[1:3] == (expects.size,) * 2:
-        return frames
-    return warp(list(frames), None, expects.size)
+    sized = [
+        frames
+        if expects is None or frames.shape[1:3] == (expects.size,) * 2
+        else warp(list(frames), None, expects.size)
+        for frames in streams
+    ]
+    return np.concatenate(sized, -1)
 
 
 @dataclass(frozen=True)
@@ -162,7 +166,7 @@ class ExportedModel:
             return  # told by the features' own check
         frame, backbone = frames[0], self.trial.features.backbone
         found = f"{frame.dtype} {'x'.join(map(str, frame.shape))}"
-        if backbone.name != "patches":
+        if self.trial.features.of_faces:
             if frame.dtype == np.uint8 and frame.shape[2:] == (3,):
                 return
             raise InputError(

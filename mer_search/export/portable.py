@@ -27,6 +27,7 @@ from mer_search.config import Trial
 from mer_search.errors import MerSearchError
 from mer_search.features.backbones import FaceNetwork, Patches
 from mer_search.features.filling import build_backbone
+from mer_search.features.inputs import streams
 from mer_search.loso.run import regions_of
 from mer_search.models.ensemble import Ensemble
 
@@ -47,6 +48,7 @@ class KeyframeModel(nn.Module):
         super().__init__()
         backbone = build_backbone(trial.features.backbone)
         self.regions, self.head = regions_of(trial.model), head
+        self.streams = len(streams(trial.features))
         self.net = backbone.net if isinstance(backbone, FaceNetwork) else None
         self.grid = backbone.grid if isinstance(backbone, Patches) else 0
         self.mean, self.scale = (0.0, 0.0, 0.0), 1.0
@@ -58,10 +60,12 @@ class KeyframeModel(nn.Module):
         """Probabilities [B,C], then `spatial` [B,K,R] and `temporal` [B,K] where there are such.
 
         Args:
-            frames: uint8 RGB faces [B,T,S,S,3] at the network's own size, or maps [B,T,H,W,C].
+            frames: uint8 RGB faces [B,T,S,S,3] at the network's own size, or maps [B,T,H,W,C];
+                with two streams, theirs side by side in the last axis.
             mix: float32 [B,K,T].
         """
-        rows = self._rows(frames.flatten(0, 1).float())
+        seen = frames.flatten(0, 1).float().chunk(self.streams, -1)
+        rows = torch.cat([self._rows(each) for each in seen], -1)
         rows = rows.reshape(*frames.shape[:2], *rows.shape[1:])
         x = torch.einsum("bkt,btrd->bkrd", mix, rows)
         if self.regions == "mean":

@@ -19,6 +19,7 @@ from mer_search.features.backbones import INPUTS
 from mer_search.features.cache import Cache
 from mer_search.features.extract import feature_set, fill
 from mer_search.features.frames import read_frames
+from mer_search.features.inputs import streams
 from mer_search.features.records import FeatureSet
 from mer_search.loso.folds import everything
 from mer_search.loso.run import regions_of, seeds_of
@@ -71,8 +72,8 @@ def refit(
     banks = [
         train_bank(
             features.x,
-            features.label,
-            everything(len(features.label)).held_out,
+            features.label[features.rows],
+            everything(len(features.x)).held_out,
             model=trial.model,
             train=trial.train,
             classes=len(features.classes),
@@ -81,7 +82,7 @@ def refit(
         )
         for seed in chosen
     ]
-    probs = np.mean([predict_all(bank, features.x)[0] for bank in banks], 0)
+    probs = np.mean([predict_all(bank, features.itself)[0] for bank in banks], 0)
     if bad := int((~np.isfinite(probs)).any(1).sum()):
         raise MerSearchError(
             f"training on all subjects diverged: {bad} of {len(probs)} clips have probabilities "
@@ -100,7 +101,13 @@ def refit(
 
 
 def _example(dataset: DataSet, trial: Trial) -> NDArray[Any]:
-    """A frame of the type and size that the network takes; for faces any pixels do."""
+    """A frame of the type and size that the network takes; for faces any pixels do.
+
+    Streams lie side by side in the channels.
+    """
+    channels = 3 * len(streams(trial.features))
     if expects := INPUTS.get(trial.features.backbone.name):
-        return np.zeros((1, expects.size, expects.size, 3), np.uint8)
+        return np.zeros((1, expects.size, expects.size, channels), np.uint8)
+    if trial.features.of_faces:
+        return np.zeros((1, *(trial.features.input.size,) * 2, channels), np.float32)
     return np.stack(read_frames(dataset.clips[0].frames[:1]))

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from itertools import product
+
 import numpy as np
 
 from mer_search.config import Features, digest_of
 from mer_search.datasets.clips import Clip, DataSet
 from mer_search.errors import InputError
 from mer_search.features import plan
+from mer_search.features.augmentation import Version, versions
 from mer_search.features.cache import Cache
+from mer_search.features.inputs import streams
 from mer_search.features.records import FeatureSet, Regions
 
 REGIONS = ("keep", "mean", "flatten")
@@ -22,7 +27,7 @@ def feature_set(
     regions: Regions = "keep",
     weights_sha256: str | None = None,
 ) -> FeatureSet:
-    """All clips' features from the cache.
+    """All clips' features from the cache, and those of their further versions.
 
     Args:
         weights_sha256: `plan.identity` of the backbone, where its weights are not on this machine.
@@ -52,24 +57,25 @@ def feature_set(
 def _gather(
     dataset: DataSet, features: Features, sha256: str, cache: Cache, regions: Regions
 ) -> plan.Rows:
-    """[N, K, R, D], filled clip by clip: it is never in memory twice."""
+    """[N times versions, K, R, D], filled clip by clip: it is never in memory twice."""
     x = np.zeros((0, 0, 0, 0), np.float32)
     missing: list[str] = []
     shapes: dict[tuple[int, ...], str] = {}
-    for n, clip in enumerate(dataset.clips):
-        one = _clip_features(clip, features, sha256, cache, regions)
+    wanted = list(product(versions(features.augment), dataset.clips))
+    for n, (version, clip) in enumerate(wanted):
+        one = _clip_features(clip, features, version, sha256, cache, regions)
         if one is None:
             missing.append(clip.key)
             continue
         if not shapes:
-            x = np.empty((len(dataset.clips), *one.shape), np.float32)
+            x = np.empty((len(wanted), *one.shape), np.float32)
         shapes.setdefault(one.shape, clip.key)
         if len(shapes) == 1:
             x[n] = one
     if missing:
         raise InputError(
             "features",
-            f"{len(missing)} of {len(dataset.clips)} clips are not in the cache {cache.root} "
+            f"{len(set(missing))} of {len(dataset.clips)} clips are not in the cache {cache.root} "
             f"({missing[0]}, ...); run `mer-search extract`",
         )
     if len(shapes) > 1:
@@ -81,26 +87,47 @@ def _gather(
 
 
 def _clip_features(
-    clip: Clip, features: Features, sha256: str, cache: Cache, regions: Regions
+    clip: Clip,
+    features: Features,
+    version: Version,
+    sha256: str,
+    cache: Cache,
+    regions: Regions,
 ) -> plan.Rows | None:
     """[K, R, D], or None where something is missing in the cache."""
     view = plan.view_of(features)
     wanted = plan.curves_needed([features])
     curves = cache.arrays(plan.view_key(clip, view), sorted(wanted)) if wanted else {}
-    key = plan.rows_key(clip, view, features.backbone, sha256)
-    stored = cache.arrays(key, ["positions"])
-    if stored is None or curves is None or wanted - curves.keys():
+    if curves is None or wanted - curves.keys():
         return None
-    place = {int(position): row for row, position in enumerate(stored["positions"])}
     evidence = plan.evidence_of(clip, curves)
-    if not place.keys() >= set(plan.needed(features, evidence)):
-        return None
+    needed, readers = set(plan.needed(features, evidence, version)), []
+    for stream in streams(features, version):
+        key = plan.rows_key(clip, view, features.backbone, sha256, stream)
+        reader = _reader(cache, key, needed)
+        if reader is None:
+            return None
+        readers.append(reader)
     return plan.combine(
-        lambda positions: cache.rows(key, "rows", [place[p] for p in positions]),
+        lambda positions: np.concatenate([read(positions) for read in readers], -1),
         features,
         evidence,
         regions=regions,
+        version=version,
     )
+
+
+def _reader(
+    cache: Cache, key: str, needed: set[int]
+) -> Callable[[Sequence[int]], plan.Rows] | None:
+    """Positions -> rows of one stream's entry, or None where it lacks a needed one."""
+    stored = cache.arrays(key, ["positions"])
+    if stored is None:
+        return None
+    place = {int(position): row for row, position in enumerate(stored["positions"])}
+    if not place.keys() >= needed:
+        return None
+    return lambda positions: cache.rows(key, "rows", [place[p] for p in positions])
 
 
 def _check_lengths(dataset: DataSet) -> None:

@@ -20,10 +20,12 @@ from mer_search.features import evidence as evidences
 from mer_search.features import plan
 from mer_search.features.align import Matrix, Placement, locate, looked_at, place
 from mer_search.features.assemble import feature_set
+from mer_search.features.augmentation import Version
 from mer_search.features.backbones import Backbone
 from mer_search.features.cache import Cache
 from mer_search.features.filling import Embedder, build_backbone
 from mer_search.features.frames import Frame
+from mer_search.features.inputs import Stream, show, streams
 from mer_search.features.keyframes import Evidence
 from mer_search.features.placing import Report, check_colour, look, place_clips
 from mer_search.features.records import FeatureSet, FillReport, Regions, VideoFeatures
@@ -60,7 +62,7 @@ def fill(
     started, report = perf_counter(), Report()
     embedders = _embedders(settings, cache, report)
     for view in dict.fromkeys(embedder.view for embedder in embedders):
-        curves = plan.curves_needed(f for e in embedders if e.view == view for f in e.settings)
+        curves = plan.curves_needed(f for e in embedders if e.view == view for f, _ in e.settings)
         place_clips(dataset.clips, view, curves, cache=cache, device=device, report=report)
     total = sum(embedder.count(dataset.clips) for embedder in embedders)
     begun = perf_counter()
@@ -75,13 +77,17 @@ def fill(
 
 
 def _embedders(settings: Sequence[config.Features], cache: Cache, report: Report) -> list[Embedder]:
-    """One for each pair of view and backbone; missing weights are told before any work."""
-    groups: dict[tuple[plan.View, config.Backbone], list[config.Features]] = {}
+    """One for each view, backbone and stream; missing weights are told before any work."""
+    groups: dict[
+        tuple[plan.View, config.Backbone, Stream], list[tuple[config.Features, Version]]
+    ] = {}
     for features in dict.fromkeys(settings):
-        groups.setdefault((plan.view_of(features), features.backbone), []).append(features)
+        for stream, shown in plan.every(features).items():
+            group = groups.setdefault((plan.view_of(features), features.backbone, stream), [])
+            group += [(features, version) for version in shown]
     return [
-        Embedder(view, backbone, plan.identity(backbone), tuple(members), cache, report)
-        for (view, backbone), members in groups.items()
+        Embedder(view, backbone, stream, plan.identity(backbone), tuple(members), cache, report)
+        for (view, backbone, stream), members in groups.items()
     ]
 
 
@@ -114,19 +120,23 @@ def embed_frames(
     clip, every, notes = _evidence(frames, features, placement.matrix, onset, apex)
     shown = plan.shown(features, clip)
     used = sorted({*plan.needed(features, clip), *shown})
+    sources = streams(features)
+    read = sorted({p for s in sources for p in s.reads(used, frames=len(frames), onset=onset)})
     faces = (
-        every[used]
+        every[read]
         if every is not None
-        else look([frames[p] for p in used], view, placement.matrix)
+        else look([frames[p] for p in read], view, placement.matrix)
     )
     net = backbone or build_backbone(features.backbone, device=device)
-    rows, place = net.embed(faces), {position: row for row, position in enumerate(used)}
+    seen = [show(faces, read, used, stream, onset=onset) for stream in sources]
+    rows = np.concatenate([net.embed(each) for each in seen], -1)
+    place = {position: row for row, position in enumerate(used)}
     x = plan.combine(lambda at: rows[[place[p] for p in at]], features, clip, regions=regions)
     each = np.eye(len(used), dtype=np.float32)[:, None]
     mix = plan.combine(lambda at: each[[place[p] for p in at]], features, clip, regions="keep")
-    pictures = evidences.pictures(faces[[place[p] for p in shown]])
+    pictures = evidences.pictures(faces[[read.index(p) for p in shown]])
     told = (*placement.notes, *notes)
-    return VideoFeatures(x[None], shown, pictures, told, faces, mix[:, 0])
+    return VideoFeatures(x[None], shown, pictures, told, tuple(seen), mix[:, 0])
 
 
 def _place(
@@ -166,7 +176,7 @@ def _evidence(
 ) -> tuple[Evidence, NDArray[Any] | None, list[str]]:
     """What the keyframe method reads, the aligned frames if all were needed for it, and notes."""
     names, notes = plan.curves_needed([features]), []
-    spotted = features.keyframes.method == "apex" and apex is None
+    spotted = features.keyframes.method in ("apex", "apex-or-spotted") and apex is None
     if not names and not spotted:
         return Evidence(len(frames), onset, apex), None, []
     every = look(frames, plan.view_of(features), matrix)

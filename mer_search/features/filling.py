@@ -9,19 +9,23 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 import torch
 from filelock import Timeout
+from numpy.typing import NDArray
 
 from mer_search import config
 from mer_search.datasets.clips import Clip
 from mer_search.errors import InputError
 from mer_search.features import plan
 from mer_search.features.align import Matrix
+from mer_search.features.augmentation import Version
 from mer_search.features.backbones import Backbone, build
 from mer_search.features.cache import Cache
 from mer_search.features.frames import read_frames
+from mer_search.features.inputs import Stream, show
 from mer_search.features.placing import Report, look, stored
 
 log = logging.getLogger(__name__)
@@ -58,12 +62,16 @@ def build_backbone(settings: config.Backbone, *, device: str = "cpu") -> Backbon
 
 @dataclass
 class Embedder:
-    """One view and one backbone: which frames of which clips are missing, and their embedding."""
+    """One view, backbone and stream: which frames of which clips are missing; their embedding.
+
+    `settings` come with the versions of a clip that show this stream.
+    """
 
     view: plan.View
     backbone: config.Backbone
+    stream: Stream
     sha256: str
-    settings: tuple[config.Features, ...]
+    settings: tuple[tuple[config.Features, Version], ...]
     cache: Cache
     report: Report
 
@@ -93,19 +101,19 @@ class Embedder:
             told(self.report.frames)
 
     def _key(self, clip: Clip) -> str:
-        return plan.rows_key(clip, self.view, self.backbone, self.sha256)
+        return plan.rows_key(clip, self.view, self.backbone, self.sha256, self.stream)
 
     def _missing(self, clip: Clip) -> list[int]:
         """Positions that some setting needs and the cache lacks, ascending."""
         if clip.key in self.report.faults:
             return []
         wanted: set[int] = set()
-        names = sorted(plan.curves_needed(self.settings))
+        names = sorted(plan.curves_needed(features for features, _ in self.settings))
         curves = self.cache.arrays(plan.view_key(clip, self.view), names) if names else {}
         evidence = plan.evidence_of(clip, curves or {})
         try:
-            for features in self.settings:
-                wanted.update(plan.needed(features, evidence))
+            for features, version in self.settings:
+                wanted.update(plan.needed(features, evidence, version))
         except InputError as fault:
             self.report.faults[clip.key] = str(fault)
             return []
@@ -118,8 +126,7 @@ class Embedder:
         if not missing:
             return
         try:
-            frames = read_frames([clip.frames[position] for position in missing])
-            seen = look(frames, self.view, self._matrix(clip))
+            seen = self._shown(clip, missing)
         except InputError as fault:
             self.report.faults[clip.key] = str(fault)
             return
@@ -132,6 +139,14 @@ class Embedder:
         order = np.argsort(positions)
         self.cache.write(self._key(clip), {"positions": positions[order], "rows": rows[order]})
         self.report.frames += len(missing)
+
+    def _shown(self, clip: Clip, wanted: list[int]) -> NDArray[Any]:
+        """What the network sees of the wanted frames [n, ...]."""
+        onset = plan.onset_of(clip)
+        read = self.stream.reads(wanted, frames=len(clip.frames), onset=onset)
+        frames = read_frames([clip.frames[position] for position in read])
+        faces = look(frames, self.view, self._matrix(clip))
+        return show(faces, read, wanted, self.stream, onset=onset, clip=clip.digest)
 
     def _matrix(self, clip: Clip) -> Matrix | None:
         if self.view is None or self.view.method == "none":

@@ -3,7 +3,8 @@
 | method | what it picks | reads |
 |---|---|---|
 | uniform | equal steps from first to last frame | - |
-| apex | equal steps from onset to apex to offset, the apex among them | annotated apex |
+| apex | equal steps from onset to apex to offset; K = 1: the apex alone | annotated apex |
+| apex-or-spotted | the same; where no apex is annotated, by `difference` | apex, onset |
 | difference | the frames that differ most from the onset in brightness | onset |
 | ssim | the frames least similar in structure to the onset | onset |
 | flow | equal shares of the optical flow summed over the clip | - |
@@ -17,7 +18,7 @@ Letters: T frames, K keyframes. A clip with fewer frames than K shows some of th
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -46,9 +47,12 @@ class Evidence:
     curves: dict[str, Curve] = field(default_factory=dict)
 
 
-NEEDS = {"difference": "difference", "ssim": "ssim", "flow": "flow", "kmeans": "kmeans"}
+NEEDS = {
+    **{name: name for name in ("difference", "ssim", "flow", "kmeans")},
+    "apex-or-spotted": "difference",
+}
 """Method -> the curve it needs."""
-ONSET_READERS = frozenset({"difference", "ssim"})
+ONSET_READERS = frozenset({"difference", "ssim", "apex-or-spotted"})
 
 
 def select(method: str, count: int, evidence: Evidence) -> Positions:
@@ -71,7 +75,7 @@ def select(method: str, count: int, evidence: Evidence) -> Positions:
             "features.keyframes.method",
             f"{method!r} needs evidence that was not computed; run `mer-search extract` again",
         )
-    if count >= evidence.frames and method not in ("apex", "all"):
+    if count >= evidence.frames and method not in ("apex", "apex-or-spotted", "all"):
         return _spread(evidence.frames, count)
     found: Positions = np.sort(METHODS[method](count, evidence))
     return found
@@ -106,6 +110,13 @@ def _apex(count: int, evidence: Evidence) -> Positions:
         return np.array([onset, apex][-count:], np.int64)
     steps: Positions = np.rint(np.concatenate([rise[:-1], fall])).astype(np.int64)
     return steps
+
+
+def _apex_or_spotted(count: int, evidence: Evidence) -> Positions:
+    if evidence.apex is None:
+        spotted = int(evidence.curves["difference"].argmax())
+        evidence = replace(evidence, apex=spotted)
+    return _apex(count, evidence)
 
 
 def _flow(count: int, evidence: Evidence) -> Positions:
@@ -143,6 +154,7 @@ def _kmeans(count: int, evidence: Evidence) -> Positions:
 METHODS: dict[str, Callable[[int, Evidence], Positions]] = {
     "uniform": lambda count, evidence: _spread(evidence.frames, count),
     "apex": _apex,
+    "apex-or-spotted": _apex_or_spotted,
     "difference": lambda count, evidence: _largest(evidence.curves["difference"], count),
     "ssim": lambda count, evidence: _largest(evidence.curves["ssim"], count),
     "flow": _flow,
@@ -173,13 +185,17 @@ def tim_weights(frames: int, count: int) -> NDArray[np.float64]:
     return mix
 
 
-def basis(method: str, *, boundaries: str, onset_known: bool) -> Literal["annotated", "spotted"]:
+def basis(
+    method: str, *, boundaries: str, onset_known: bool, apex_known: bool = True
+) -> Literal["annotated", "spotted"]:
     """Whether keyframes rest on annotations.
 
     Args:
         method: the keyframe method.
         boundaries: "annotated" where clips are cut to annotated onset..offset (`DataSet`).
         onset_known: whether the clips' onsets are annotated.
+        apex_known: whether an apex of any clip is.
     """
-    reads = method == "apex" or (method in ONSET_READERS and onset_known)
+    onset = method in ONSET_READERS and onset_known
+    reads = method == "apex" or onset or (method == "apex-or-spotted" and apex_known)
     return "annotated" if reads or boundaries == "annotated" else "spotted"

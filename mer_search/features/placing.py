@@ -66,7 +66,8 @@ def check_colour(frame: Frame) -> None:
         raise InputError(
             "features.backbone.name",
             f"a face network takes 8-bit colour images, found {frame.dtype} {frame.shape}; "
-            "use the backbone patches for maps",
+            "for maps of your own use the backbone patches, features.align.method none and "
+            "features.input.kind appearance",
         )
 
 

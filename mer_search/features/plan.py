@@ -15,16 +15,19 @@ from numpy.typing import NDArray
 from mer_search.config import NUMERICS_VERSION, Align, Backbone, Features
 from mer_search.datasets.clips import Clip, DataSet
 from mer_search.features import weights
+from mer_search.features.augmentation import Version, jittered, versions
+from mer_search.features.inputs import Stream, streams
 from mer_search.features.keyframes import NEEDS, Curve, Evidence, select, tim_weights
 from mer_search.features.records import Regions
 
 View = Align | None
+PLAIN, ITSELF = Stream(), Version()
 Rows = NDArray[np.float32]
 
 
 def view_of(features: Features) -> View:
     """Maps that are cut into patches are taken as they are."""
-    return None if features.backbone.name == "patches" else features.align
+    return features.align if features.of_faces else None
 
 
 def identity(backbone: Backbone) -> str:
@@ -43,11 +46,14 @@ def view_key(clip: Clip, view: View) -> str:
     return _digest("view", clip.digest, onset_of(clip), view and view.model_dump())
 
 
-def rows_key(clip: Clip, view: View, backbone: Backbone, weights_sha256: str) -> str:
+def rows_key(
+    clip: Clip, view: View, backbone: Backbone, weights_sha256: str, stream: Stream = PLAIN
+) -> str:
     """Key of a clip's embedded frames."""
     unused = {"weights"} if backbone.name == "patches" else {"grid"}
     settings = backbone.model_dump(exclude=unused)
-    return _digest("rows", view_key(clip, view), settings, weights_sha256)
+    shown = [] if stream.plain else [stream.content]
+    return _digest("rows", view_key(clip, view), settings, weights_sha256, *shown)
 
 
 def _digest(*content: object) -> str:
@@ -69,7 +75,16 @@ def keys(
         sha256 = identity(features.backbone) if weights_sha256 is None else weights_sha256
         for clip in dataset.clips:
             found.add(view_key(clip, view))
-            found.add(rows_key(clip, view, features.backbone, sha256))
+            found |= {rows_key(clip, view, features.backbone, sha256, s) for s in every(features)}
+    return found
+
+
+def every(features: Features) -> dict[Stream, list[Version]]:
+    """All streams that the clip and its further versions show, each with those versions."""
+    found: dict[Stream, list[Version]] = {}
+    for version in versions(features.augment):
+        for stream in streams(features, version):
+            found.setdefault(stream, []).append(version)
     return found
 
 
@@ -89,22 +104,25 @@ def evidence_of(clip: Clip, curves: dict[str, Curve]) -> Evidence:
     return Evidence(len(clip.frames), onset_of(clip), clip.apex, clip.offset, curves)
 
 
-def needed(features: Features, evidence: Evidence) -> list[int]:
+def needed(features: Features, evidence: Evidence, version: Version = ITSELF) -> list[int]:
     """Positions of the frames that have to be embedded, ascending."""
     if features.keyframes.method in ("tim", "all"):
         return list(range(evidence.frames))
-    found = set(shown(features, evidence))
+    found = set(shown(features, evidence, version))
     if features.reference == "onset":
         found.add(evidence.onset)
     return sorted(found)
 
 
-def shown(features: Features, evidence: Evidence) -> list[int]:
+def shown(features: Features, evidence: Evidence, version: Version = ITSELF) -> list[int]:
     """Keyframe positions [K]; for interpolated ones the nearest frames."""
     method, count = features.keyframes.method, features.keyframes.count
     if method == "tim":
         return [int(row.argmax()) for row in tim_weights(evidence.frames, count)]
-    return [int(position) for position in select(method, count, evidence)]
+    positions = select(method, count, evidence)
+    if version.jitter:
+        positions = jittered(positions, evidence.frames, version.jitter)
+    return [int(position) for position in positions]
 
 
 def combine(
@@ -113,6 +131,7 @@ def combine(
     evidence: Evidence,
     *,
     regions: Regions,
+    version: Version = ITSELF,
 ) -> Rows:
     """One clip's features [K, R, D] from its embedded frames.
 
@@ -121,12 +140,13 @@ def combine(
         features: the settings.
         evidence: of this clip.
         regions: "mean" gives R = 1; "flatten" gives R = 1 and D times R channels.
+        version: which key frames, where a further version of the clip has others.
     """
     if features.keyframes.method == "tim":
         mix = tim_weights(evidence.frames, features.keyframes.count).astype(np.float32)
         x = np.tensordot(mix, rows_at(range(evidence.frames)), axes=1)
     else:
-        x = rows_at(shown(features, evidence))
+        x = rows_at(shown(features, evidence, version))
     if features.reference == "onset":
         x = x - rows_at([evidence.onset])
     if regions == "mean":

@@ -19,7 +19,8 @@ class FeatureSet:
     """What models are trained on.
 
     Attributes:
-        x: features [N, K, R, D], float32.
+        x: features [N, K, R, D], float32; with further versions of the clips (`features.augment`)
+            [N times versions, K, R, D], all clips of one version after another, themselves first.
         label: class positions in `classes` [N], int64.
         subject: (dataset, subject) of each clip [N].
         keys: `dataset/subject/name` of each clip [N].
@@ -33,6 +34,16 @@ class FeatureSet:
     keys: tuple[str, ...]
     classes: tuple[str, ...]
     digest: str
+
+    @property
+    def itself(self) -> NDArray[np.float32]:
+        """The clips as they are [N, K, R, D]: what is scored."""
+        return self.x[: len(self.keys)]
+
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        """The clip, 0 to N-1, that each row of `x` shows: what is trained on."""
+        return np.arange(len(self.x)) % len(self.keys)
 
 
 @dataclass(frozen=True)
@@ -63,7 +74,7 @@ class VideoFeatures:
         keyframes: 0-based positions in the video [K]; the nearest ones under `tim`.
         faces: the aligned keyframes [K, S, S, 3], uint8.
         notes: what the user should know, in sentences.
-        frames: what the network was shown [T, ...].
+        frames: what the network was shown [T, ...], for each of its streams.
         mix: float32 [K, T]; `x` is `mix` times the frames' embeddings, before regions are averaged.
     """
 
@@ -71,5 +82,5 @@ class VideoFeatures:
     keyframes: list[int]
     faces: NDArray[np.uint8]
     notes: tuple[str, ...]
-    frames: NDArray[Any]
+    frames: tuple[NDArray[Any], ...]
     mix: NDArray[np.float32]

@@ -49,7 +49,7 @@ class Plan:
     @property
     def told(self) -> str:
         """The plan in a sentence."""
-        cut = "" if self.width == self.folds else f" of {self.folds}, for lack of memory"
+        cut = "" if self.width == self.folds else f" of {self.folds}"
         return (
             f"{self.width} folds at once{cut}: {self.needs / 2**30:.2f} GB of "
             f"{self.given / 2**30:.2f} GB"

@@ -53,12 +53,13 @@ def _score(
     features: FeatureSet, held_out: NDArray[np.bool_], trial: Trial, *, device: str, seeds: int
 ) -> HeldOut:
     """The clips that some folds hold out, scored by the mean of `seeds` trainings of each."""
-    again, classes = [], len(features.classes)
+    again, classes, rows = [], len(features.classes), features.rows
+    label, kept_out = features.label[rows], held_out[:, rows]
     for seed in seeds_of(trial.train.seed, seeds):
-        bank = train_bank(features.x, features.label, held_out, model=trial.model, seed=seed,
+        bank = train_bank(features.x, label, kept_out, model=trial.model, seed=seed,
                           train=trial.train, classes=classes, device=device)  # fmt: skip
-        part = predict(bank, features.x, held_out)
-        again.append(replace(part, maps={**part.maps, **occluded(bank, features.x, part)}))
+        part = predict(bank, features.itself, held_out)
+        again.append(replace(part, maps={**part.maps, **occluded(bank, features.itself, part)}))
     return averaged(again)
 
 

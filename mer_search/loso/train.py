@@ -162,12 +162,10 @@ def bank_bytes(
     """What training needs on features of shape [N,K,R,D]: bytes per fold, and of all together."""
     clips, keyframes, regions, channels = shape
     batch, sizes = min(train.batch_size, clips), arguments(model, shape, classes)
-    return (
-        fold_bytes(model.name, batch=batch, clipped=train.clip_norm > 0, **sizes),
-        bytes_shared(
-            clips=clips, batch=batch, keyframes=keyframes, regions=regions, channels=channels
-        ),
+    shared = bytes_shared(
+        clips=clips, batch=batch, keyframes=keyframes, regions=regions, channels=channels
     )
+    return fold_bytes(model.name, batch=batch, clipped=train.clip_norm > 0, **sizes), shared
 
 
 def predict(bank: Bank, x: Array, held_out: NDArray[np.bool_] | Tensor) -> HeldOut:

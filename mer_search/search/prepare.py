@@ -195,9 +195,13 @@ def random_weights(backbones: Iterable[Backbone]) -> list[str]:
 
 def keyframe_bases(dataset: DataSet, settings: Iterable[Features]) -> dict[str, str]:
     """Keyframe method -> whether it rests on annotations ("annotated") or not ("spotted")."""
-    known = any(clip.onset is not None for clip in dataset.clips)
+    onset = any(clip.onset is not None for clip in dataset.clips)
+    apex = any(clip.apex is not None for clip in dataset.clips)
     methods = sorted({setting.keyframes.method for setting in settings})
-    return {m: basis(m, boundaries=dataset.boundaries, onset_known=known) for m in methods}
+    return {
+        m: basis(m, boundaries=dataset.boundaries, onset_known=onset, apex_known=apex)
+        for m in methods
+    }
 
 
 def _record(experiment: Experiment, dataset: DataSet, filled: FillReport) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -38,7 +40,7 @@ def test_positions_are_sorted_in_range_and_exactly_k(
     assert (np.diff(found) >= 0).all()
     assert found.min() >= 0
     assert found.max() < evidence.frames
-    if count <= evidence.frames and method != "apex":
+    if count <= evidence.frames and not method.startswith("apex"):
         assert len(set(found.tolist())) == len(found)
     assert found.tolist() == select(method, count, evidence).tolist()
 
@@ -46,6 +48,10 @@ def test_positions_are_sorted_in_range_and_exactly_k(
 @given(evidence=evidences(), count=st.integers(1, 20))
 def test_apex_is_among_its_keyframes(evidence: Evidence, count: int) -> None:
     assert evidence.apex in select("apex", count, evidence)
+    either = select("apex-or-spotted", count, evidence).tolist()
+    assert either == select("apex", count, evidence).tolist()
+    spotted = replace(evidence, apex=None)
+    assert evidence.curves["difference"].argmax() in select("apex-or-spotted", count, spotted)
 
 
 def test_uniform_spans_the_clip_and_one_keyframe_is_the_middle() -> None:
@@ -170,3 +176,10 @@ def test_tim_refuses_an_empty_clip() -> None:
 )
 def test_basis(method: str, boundaries: str, onset_known: bool, expected: str) -> None:
     assert basis(method, boundaries=boundaries, onset_known=onset_known) == expected
+
+
+@pytest.mark.parametrize(("known", "expected"), [(True, "annotated"), (False, "spotted")])
+def test_basis_of_apexes_some_of_which_are_spotted(known: bool, expected: str) -> None:
+    method = "apex-or-spotted"
+    found = basis(method, boundaries="spotted", onset_known=False, apex_known=known)
+    assert found == expected

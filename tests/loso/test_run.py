@@ -1,5 +1,8 @@
 """A trial's blocks cover every clip once, by folds that never saw it."""
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -12,6 +15,7 @@ from mer_search.loso import run
 from mer_search.loso.folds import make_folds
 from mer_search.loso.result import pooled, scores_of
 from mer_search.loso.run import regions_of, run_block
+from mer_search.loso.train import train_bank
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +134,37 @@ def test_without_spatial_attention_nothing_is_occluded(features: FeatureSet) -> 
         features.classes, "digest",
     )  # fmt: skip
     assert set(run_block(pooled_regions, folds, 0, trial=trial).maps) == {"temporal"}
+
+
+def test_further_versions_of_a_held_out_clip_change_no_bit_of_its_fold(
+    features: FeatureSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They train the other folds, and no version is scored."""
+    folds = make_folds(features.subject, features.label, blocks=[6])
+    noise = np.random.default_rng(1).standard_normal(features.x.shape).astype(np.float32)
+    banks: list[dict[str, torch.Tensor]] = []
+
+    def trained(*given: Any, **named: Any) -> Any:
+        bank = train_bank(*given, **named)
+        banks.append({name: value.clone() for name, value in bank.state_dict().items()})
+        return bank
+
+    monkeypatch.setattr(run, "train_bank", trained)
+    held = folds.held_out[0]
+    for seed in (0, 1):
+        x, label = np.concatenate([features.x, features.x + noise]), features.label.copy()
+        if seed:
+            x[np.tile(held, 2)] *= -7
+            label[held] = 1 - label[held]
+        more = replace(features, x=x, label=label)
+        assert more.rows.tolist() == [*range(24), *range(24)]
+        block = run_block(more, folds, 0, trial=TRIAL)
+        assert sorted(block.keys) == sorted(features.keys)
+    for name, value in banks[0].items():
+        assert torch.equal(value[0], banks[1][name][0]), name
+    assert not torch.equal(banks[0]["class_w"][1], banks[1]["class_w"][1])
+    run_block(features, folds, 0, trial=TRIAL)
+    assert not torch.equal(banks[0]["class_w"][0], banks[2]["class_w"][0]), "versions teach"
 
 
 def test_a_bank_that_does_not_fit_is_halved_and_the_block_goes_on(
