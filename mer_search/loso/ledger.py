@@ -47,7 +47,7 @@ class TrialRecord:
         reason: why the trial stopped or failed.
         started: seconds since the epoch.
         notes: what a reader of the numbers should know, as a GPU that could not be used.
-        memory: what `loso.memory.plan` found before training: width, folds, needs, given.
+        memory: what `loso.memory.plan` found before training: width, wanted, folds, needs, given.
     """
 
     number: int

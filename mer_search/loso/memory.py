@@ -32,12 +32,14 @@ class Plan:
 
     Attributes:
         width: folds of a bank.
+        wanted: folds of a bank if memory did not matter.
         folds: of the largest block.
         needs: bytes of a bank in training, with the features.
         given: bytes that the trial may plan with.
     """
 
     width: int
+    wanted: int
     folds: int
     needs: int
     given: int
@@ -50,6 +52,7 @@ class Plan:
     def told(self) -> str:
         """The plan in a sentence."""
         cut = "" if self.width == self.folds else f" of {self.folds}"
+        cut += ", for lack of memory" if self.width < self.wanted else ""
         return f"{self.width} folds at once{cut}: {_size(self.needs)} of {_size(self.given)}"
 
 
@@ -95,9 +98,9 @@ def plan(
     )
     bank_width(half, folds=1, per_fold=per_fold, shared=shared)  # refuses what cannot run at all
     given = max(given, shared + per_fold)
-    width = bank_width(given, folds=folds, per_fold=per_fold, shared=shared)
-    width = min(width, most_folds(trial.model.name, per_fold))
-    return Plan(width, folds, shared + width * per_fold, given)
+    wanted = min(folds, most_folds(trial.model.name, per_fold))
+    width = min(wanted, bank_width(given, folds=folds, per_fold=per_fold, shared=shared))
+    return Plan(width, wanted, folds, shared + width * per_fold, given)
 
 
 def _size(count: int) -> str:

@@ -50,12 +50,12 @@ def test_the_bank_takes_half_of_what_is_free(
     cut = plan(features, 26, TRIAL)
     assert 1 <= cut.width < 26
     assert cut.needs <= cut.given == int(0.6 * GB)
-    assert cut.told == f"{cut.width} folds at once of 26: " + (
+    assert cut.told == f"{cut.width} folds at once of 26, for lack of memory: " + (
         f"{cut.needs / 2**20:.1f} MB of 614.4 MB"
     )
     assert whole.told == f"26 folds at once: {whole.needs / 2**20:.1f} MB of 32.0 GB"
-    assert cut.as_record() == {"width": cut.width, "folds": 26, "needs": cut.needs,
-                               "given": cut.given}  # fmt: skip
+    assert cut.as_record() == {"width": cut.width, "wanted": 26, "folds": 26,
+                               "needs": cut.needs, "given": cut.given}  # fmt: skip
 
 
 def test_trials_that_begin_together_do_not_plan_with_the_same_memory(
@@ -93,4 +93,6 @@ def test_a_stacked_model_takes_few_folds_at_once_since_more_are_slower(
     for regions, wanted in ((784, range(1, 2)), (49, range(2, 68))):
         x = np.broadcast_to(np.float32(0), (442, 1, regions, 3))
         maps = FeatureSet(x, np.zeros(442, np.int64), (), (), ("a", "b", "c"), "digest")
-        assert plan(maps, 68, trial).width in wanted
+        found = plan(maps, 68, trial)
+        assert found.width in wanted
+        assert "for lack of memory" not in found.told

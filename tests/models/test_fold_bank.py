@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 import torch
 
-from mer_search.models import recurrence
 from mer_search.models.architecture import dropout_masks
 from mer_search.models.attention_lstm import AttentionLSTM
 from mer_search.models.fold_bank import FoldBank
@@ -84,18 +83,3 @@ def test_a_module_is_rebuilt_from_its_arguments_and_weights(options: dict[str, A
     again = AttentionLSTM(**module.arguments)
     again.load_state_dict(module.state_dict())
     assert torch.equal(again(x)[0], module(x)[0])
-
-
-@pytest.mark.parametrize("options", [{}, {"layers": 2, "bidirectional": True}], ids=named)
-def test_folds_that_run_through_the_keyframes_in_groups_give_the_same(
-    options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    found = []
-    for cached in (2**20, 2 * 6 * 24, 1):  # all three folds, two and one, one by one
-        monkeypatch.setattr(recurrence, "CACHED", cached)
-        bank, x = different_folds(options)
-        logits, _ = bank(x)
-        logits.square().sum().backward()
-        found.append([logits, *(p.grad for p in bank.parameters())])
-    for groups in found[1:]:
-        torch.testing.assert_close(groups, found[0], atol=1e-6, rtol=1e-5)

@@ -75,7 +75,7 @@ def test_memory_is_told_before_anything_is_trained(
 def test_a_trial_that_is_cut_is_told_each_time(started: Started) -> None:
     book, _, said = started
     for folds in (4, 4, 8):
-        memory = {"width": 4, "folds": folds, "needs": 1, "given": 2}
+        memory = {"width": 4, "wanted": folds, "folds": 8, "needs": 1, "given": 2}
         book.plan(0, memory, f"4 folds of {folds}")
     assert said == ["trial 0 trains 4 folds of 4", "trial 0 trains 4 folds of 8"]
 
