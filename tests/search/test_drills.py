@@ -18,8 +18,8 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import write_maps
 from drivers import Driver, blocks_of, kept, probs_of
+from tiny_maps import write_maps
 
 from mer_search.loso.ledger import Ledger
 from mer_search.loso.result import read_results
