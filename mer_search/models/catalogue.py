@@ -14,6 +14,7 @@ import torch
 from mer_search.models.architecture import Architecture
 from mer_search.models.attention_lstm import AttentionLSTM
 from mer_search.models.cnn3d import CNN3D
+from mer_search.models.elrcn import ELRCN
 from mer_search.models.fold_bank import FoldBank
 from mer_search.models.gru import GRU
 from mer_search.models.head import Head
@@ -29,6 +30,7 @@ Plain = AttentionLSTM | Head
 Bank = FoldBank | StackedBank
 HEADS: dict[str, type[Head]] = {
     "cnn-3d": CNN3D,
+    "elrcn": ELRCN,
     "gru": GRU,
     "majority": Majority,
     "mean-pool": MeanPool,

@@ -37,6 +37,7 @@ OPTIONS: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"name": "lstm", "pooling": "mean"}, {}),
     ({"name": "transformer", "dropout": 0.3, "layers": 2}, {"schedule": "cosine"}),
     ({"name": "majority"}, {}),
+    ({"name": "elrcn", "layers": 2, "dropout": 0.3}, {}),
     ({"name": "mean-pool", "projection": 5, "dropout": 0.3}, {"clip_norm": 0.1}),
     ({"name": "gru", "layers": 2, "bidirectional": True, "input_dropout": 0.3}, {}),
     *(

@@ -16,6 +16,7 @@ from mer_search.models.catalogue import (
     count_parameters,
     fold_bytes,
 )
+from mer_search.models.cells import Recurrent
 from mer_search.models.head import Head, load_published
 from mer_search.models.norms import OwnNorm
 from mer_search.models.stacked import StackedBank
@@ -32,6 +33,7 @@ OPTIONS: list[tuple[str, dict[str, Any]]] = [
     ("gru", {**VECTORS, "lstm_size": 6, "pooling": "mean"}),
     ("gru", {**VECTORS, **DROPS, "lstm_size": 6, "layers": 2, "bidirectional": True,
              "projection": 5}),
+    ("elrcn", {**VECTORS, **DROPS, "lstm_size": 6, "layers": 2}),
     ("ststnet", {**PIXELS, "dropout": 0.5}),
     ("off-apexnet", {**PIXELS, "dropout": 0.5}),
     ("cnn-3d", {**PIXELS, "dropout": 0.5}),
@@ -122,13 +124,29 @@ def test_size_and_memory_are_told_without_building(name: str, options: dict[str,
     assert many > few >= 4 * 4 * numbers
 
 
+@pytest.mark.parametrize("kind", ["gru", "lstm"])
 @pytest.mark.parametrize("bidirectional", [False, True])
-def test_states_of_the_gru_are_those_of_pytorch(bidirectional: bool) -> None:
-    ours = build_plain("gru", **VECTORS, lstm_size=5, layers=2, bidirectional=bidirectional)
-    rival = torch.nn.GRU(D, 5, num_layers=2, bidirectional=bidirectional, batch_first=True)
-    ours.gru.load_state_dict(rival.state_dict())
+def test_recurrent_states_are_those_of_pytorch(kind: str, bidirectional: bool) -> None:
+    ours = Recurrent(kind, D, 5, layers=2, bidirectional=bidirectional)
+    theirs = {"gru": torch.nn.GRU, "lstm": torch.nn.LSTM}[kind]
+    rival = theirs(D, 5, num_layers=2, bidirectional=bidirectional, batch_first=True)
+    ours.load_state_dict(rival.state_dict())
     x = torch.randn(B, K, D)
-    torch.testing.assert_close(ours.gru(x), rival(x)[0])
+    torch.testing.assert_close(ours(x), rival(x)[0])
+
+
+def test_elrcn_takes_weights_of_an_lstm_and_two_dense_layers() -> None:
+    plain = build_plain("elrcn", **VECTORS, lstm_size=5, layers=2)
+    assert isinstance(plain, Head)
+    lstm = torch.nn.LSTM(D, 5, num_layers=2, batch_first=True)
+    hidden, fc = torch.nn.Linear(5, 128), torch.nn.Linear(128, C)
+    state = {f"lstm.{name}": value for name, value in lstm.state_dict().items()}
+    for name, layer in (("hidden", hidden), ("fc", fc)):
+        state |= {f"{name}.{end}": value for end, value in layer.state_dict().items()}
+    load_published(plain, state)
+    x = torch.randn(B, K, 1, D)
+    expected = fc(hidden(lstm(x[:, :, 0])[0][:, -1]).relu())
+    torch.testing.assert_close(plain(x)[0], expected)
 
 
 def test_layers_of_the_transformer_are_those_of_pytorch() -> None:
