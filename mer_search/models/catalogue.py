@@ -24,14 +24,17 @@ from mer_search.models.memory import bytes_per_fold, stacked_bytes_per_fold
 from mer_search.models.off_apexnet import OFFApexNet
 from mer_search.models.stacked import StackedBank
 from mer_search.models.ststnet import STSTNet
+from mer_search.models.svm import LBPTOPSVM, BiWOOFSVM
 from mer_search.models.transformer import Transformer
 
 Plain = AttentionLSTM | Head
 Bank = FoldBank | StackedBank
 HEADS: dict[str, type[Head]] = {
+    "bi-woof-svm": BiWOOFSVM,
     "cnn-3d": CNN3D,
     "elrcn": ELRCN,
     "gru": GRU,
+    "lbp-top-svm": LBPTOPSVM,
     "majority": Majority,
     "mean-pool": MeanPool,
     "off-apexnet": OFFApexNet,

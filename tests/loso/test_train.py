@@ -74,7 +74,8 @@ def run(model: dict[str, Any], train: dict[str, Any], x: Any, label: Any, held_o
 
 
 def regions_of(model: dict[str, Any]) -> int:
-    return R if regions(Model(**model)) == "keep" else 1
+    keep = regions(Model(**model)) == "keep"
+    return 1 if not keep else 4 * R if "svm" in model.get("name", "") else R
 
 
 @every_option
