@@ -69,25 +69,14 @@ def refit(
         raise InputError("features", report.faults)
     features = feature_set(dataset, trial.features, cache=cache, regions=regions_of(trial.model))
     chosen = tuple(seeds_of(trial.train.seed, seeds))
+    held_out, classes = everything(len(features.x)).held_out, len(features.classes)
     banks = [
-        train_bank(
-            features.x,
-            features.label[features.rows],
-            everything(len(features.x)).held_out,
-            model=trial.model,
-            train=trial.train,
-            classes=len(features.classes),
-            device=device,
-            seed=seed,
-        )
+        train_bank(features.x, features.label[features.rows], held_out, model=trial.model,
+                   train=trial.train, classes=classes, device=device, seed=seed)
         for seed in chosen
-    ]
+    ]  # fmt: skip
     probs = np.mean([predict_all(bank, features.itself)[0] for bank in banks], 0)
-    if bad := int((~np.isfinite(probs)).any(1).sum()):
-        raise MerSearchError(
-            f"training on all subjects diverged: {bad} of {len(probs)} clips have probabilities "
-            "that are not numbers; export another trial with --trial"
-        )
+    _check_finite(probs)
     lengths = [len(clip.frames) for clip in dataset.clips]
     return Refit(
         head=Ensemble(bank.member(0).cpu() for bank in banks),
@@ -98,6 +87,14 @@ def refit(
         probs=probs,
         example=_example(dataset, trial),
     )
+
+
+def _check_finite(probs: NDArray[np.float32]) -> None:
+    if bad := int((~np.isfinite(probs)).any(1).sum()):
+        raise MerSearchError(
+            f"training on all subjects diverged: {bad} of {len(probs)} clips have probabilities "
+            "that are not numbers; export another trial with --trial"
+        )
 
 
 def _example(dataset: DataSet, trial: Trial) -> NDArray[Any]:

@@ -32,12 +32,14 @@ class Plan:
 
     Attributes:
         width: folds of a bank.
-        folds: of the largest block, or as many as are worth their memory.
+        wanted: folds of a bank if memory did not matter.
+        folds: of the largest block.
         needs: bytes of a bank in training, with the features.
         given: bytes that the trial may plan with.
     """
 
     width: int
+    wanted: int
     folds: int
     needs: int
     given: int
@@ -50,10 +52,8 @@ class Plan:
     def told(self) -> str:
         """The plan in a sentence."""
         cut = "" if self.width == self.folds else f" of {self.folds}"
-        return (
-            f"{self.width} folds at once{cut}: {self.needs / 2**30:.2f} GB of "
-            f"{self.given / 2**30:.2f} GB"
-        )
+        cut += ", for lack of memory" if self.width < self.wanted else ""
+        return f"{self.width} folds at once{cut}: {_size(self.needs)} of {_size(self.given)}"
 
 
 def free_bytes(device: str) -> int:
@@ -98,9 +98,14 @@ def plan(
     )
     bank_width(half, folds=1, per_fold=per_fold, shared=shared)  # refuses what cannot run at all
     given = max(given, shared + per_fold)
-    folds = min(folds, most_folds(trial.model.name, per_fold))
-    width = bank_width(given, folds=folds, per_fold=per_fold, shared=shared)
-    return Plan(width, folds, shared + width * per_fold, given)
+    wanted = min(folds, most_folds(trial.model.name, per_fold))
+    width = min(wanted, bank_width(given, folds=folds, per_fold=per_fold, shared=shared))
+    return Plan(width, wanted, folds, shared + width * per_fold, given)
+
+
+def _size(count: int) -> str:
+    """Bytes as people read them."""
+    return f"{count / 2**30:.1f} GB" if count >= 2**30 else f"{count / 2**20:.1f} MB"
 
 
 def narrower(width: int, device: str) -> int:

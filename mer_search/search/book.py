@@ -188,7 +188,7 @@ class Book:
         record = replace(self.running[number], memory=memory)
         self.running[number] = record
         self._write(record)
-        if not self.planned or memory["width"] < memory["folds"]:
+        if not self.planned or memory["width"] < memory["wanted"]:
             self.say(f"trial {number} trains {told}")
         self.planned = True
 
