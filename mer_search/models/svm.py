@@ -16,8 +16,6 @@ from torch import Tensor
 from mer_search.errors import InputError
 from mer_search.models.head import Head, Maps, State, square
 
-COST = 1.0
-"""C of the machine, in units of scaled descriptors."""
 ABSENT = -100.0
 """Margin of a class that a fold has not seen."""
 
@@ -60,7 +58,9 @@ class DescriptorSVM(Head):
         if len(seen) == 1:
             bias[seen] = 0.0
         else:
-            machine = LinearSVC(C=COST, random_state=0, dual="auto", max_iter=10_000)
+            # Scaled descriptors have a mean squared length of Q: so C means the same for any Q.
+            cost = 1.0 / found.shape[1]
+            machine = LinearSVC(C=cost, random_state=0, dual="auto", max_iter=10_000)
             machine.fit(((found - centre) / scale).numpy(), label.cpu().numpy())
             w, b = torch.from_numpy(machine.coef_), torch.from_numpy(machine.intercept_)
             # Of two classes scikit-learn keeps one machine, for the second.
