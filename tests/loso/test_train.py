@@ -46,7 +46,7 @@ OPTIONS: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ),
 ]
 
-SLOW = {"off-apexnet"}  # a million weights to a layer
+SLOW = {"off-apexnet", "cnn-3d", "bi-woof-svm", "lbp-top-svm"}
 every_option = pytest.mark.parametrize(
     ("model", "train"),
     [pytest.param(*option, marks=pytest.mark.slow if option[0].get("name") in SLOW else ())
