@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, model_validator
 
+from mer_search.feature_settings import BOUNDARIES as BOUNDARIES
 from mer_search.feature_settings import LAYERS as LAYERS
 from mer_search.feature_settings import NUMERICS_VERSION as NUMERICS_VERSION
 from mer_search.feature_settings import ONE_REGION as ONE_REGION
@@ -59,6 +60,11 @@ class Train(Settings):
     warmup: Share = 0.0  # share of the steps in which the learning rate rises
     precision: Literal["fp32", "bf16"] = "fp32"  # of matrix products; weights stay fp32
     seed: Annotated[int, Field(ge=0)] = 0
+    # of the face network's last block, where features.backbone.trainable says so
+    backbone_learning_rate: Annotated[float, Field(gt=0.0)] = 1e-4
+    backbone_weight_decay: Annotated[float, Field(ge=0.0)] = 1e-2
+    checkpointing: bool = False  # one key frame's activations at a time: less memory, more time
+    later = frozenset({"backbone_learning_rate", "backbone_weight_decay", "checkpointing"})
 
 
 class Trial(Settings):
