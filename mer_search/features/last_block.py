@@ -51,6 +51,7 @@ def build_block(backbone: Backbone, state: State | None = None) -> nn.Module:
     block = _ending(net, backbone).to_empty(device="cpu")
     if state is not None:
         block.load_state_dict({n: torch.from_numpy(np.array(v)) for n, v in state.items()})
+    block.requires_grad_(True)  # a bias that came of a folded BatchNorm would not learn
     for module in block.modules():
         if isinstance(module, _BatchNorm):
             module.requires_grad_(False)

@@ -12,6 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from mer_search.models.attention_lstm import AttentionLSTM, Maps
+from mer_search.models.fine_tuned import FineTuned
+
+Member = AttentionLSTM | FineTuned
 
 
 class Ensemble(nn.Module):
@@ -21,7 +24,7 @@ class Ensemble(nn.Module):
         members: at least one; all of one architecture.
     """
 
-    def __init__(self, members: Iterable[AttentionLSTM]) -> None:
+    def __init__(self, members: Iterable[Member]) -> None:
         super().__init__()
         self.members = nn.ModuleList(members)
 
@@ -31,9 +34,9 @@ class Ensemble(nn.Module):
         return self.first.arguments
 
     @property
-    def first(self) -> AttentionLSTM:
+    def first(self) -> Member:
         """The member of the first seed."""
-        return cast(AttentionLSTM, self.members[0])
+        return cast(Member, self.members[0])
 
     def forward(self, x: Tensor) -> tuple[Tensor, Maps]:
         """Probabilities [B,C] and maps (`spatial` [B,K,R], `temporal` [B,K]) of x [B,K,R,D]."""

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
 from test_portable import batched, runtimes
 
 from mer_search.config import Trial
@@ -16,6 +18,8 @@ from mer_search.export import ExportedModel
 from mer_search.export.portable import save_portable
 from mer_search.export.refit import Refit, refit
 from mer_search.features.cache import Cache
+from mer_search.loso.fine_tune import rebuild
+from mer_search.models.ensemble import Ensemble
 
 CLASSES = {"happy": ["happiness"], "surprised": ["surprise"]}
 PATCHES = {"name": "patches", "grid": 2}
@@ -72,6 +76,31 @@ def test_predictions_of_raw_clips_are_the_trainers(
         probs = list(found.probabilities.values())
         np.testing.assert_allclose(probs, fitted.probs[n], atol=1e-4)
         assert found.faces.shape[1:] == (160, 160, 3)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_trained_block_answers_from_a_video_a_file_and_another_runtime(
+    trained: Trained, faces: DataSet, tmp_path: Path
+) -> None:
+    learnt = {**FACENET, "layer": "block8", "trainable": "last-block"}
+    model, fitted = trained("spatial", backbone=learnt, reference="onset")
+    again = Ensemble([rebuild(model.trial, fitted.head.arguments)])
+    again.load_state_dict(load_tensors(save_tensors(fitted.head.state_dict())))
+    assert fitted.features.x.shape == (6, 4, 9, 1792), "the onset comes last"
+    from_file = ExportedModel(model.settings, again, "cpu")
+    save_portable(model.trial, fitted.head, fitted.example, folder=tmp_path)
+    for each in (model, from_file):
+        for n, clip in enumerate(faces.clips):
+            found = each.predict(clip.frames[0].parent)
+            probs = list(found.probabilities.values())
+            np.testing.assert_allclose(probs, fitted.probs[n], atol=1e-4)
+            assert found.spatial_attention is not None
+            assert found.spatial_attention.shape == (3, 9)
+    given = [model.inputs(clip.frames[0].parent) for clip in faces.clips]
+    assert given[0]["mix"].shape[1] == 4
+    for run in runtimes(tmp_path).values():
+        np.testing.assert_allclose(run(*batched(given))[0], fitted.probs, atol=1e-4)
 
 
 @pytest.mark.slow
