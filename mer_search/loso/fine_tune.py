@@ -67,9 +67,9 @@ class FineTuning:
             raise InputError("features", f"{wrong} values are not finite; extract again")
         self.trial, self.train, self.device = trial, trial.train, torch.device(device)
         self.seed = trial.train.seed if seed is None else seed
-        self.classes, self.label = len(features.classes), torch.from_numpy(features.label)
-        self.x, self.clip = torch.from_numpy(features.x), torch.from_numpy(features.rows)
-        self.label = self.label[self.clip]
+        self.classes = len(features.classes)
+        self.x, self.rows = torch.from_numpy(features.x), features.rows
+        self.label = torch.from_numpy(features.label[self.rows])
         self.first = self._first(features)
         self.batches = -(-len(self.x) // self.train.batch_size)
         self.steps = self.train.epochs * self.batches
@@ -87,7 +87,7 @@ class FineTuning:
 
     def folds(self, held_out: NDArray[np.bool_]) -> Iterator[FineTuned]:
         """The trained module of each row of held_out [F, clips], one at a time."""
-        training = ~torch.from_numpy(held_out)[:, self.clip]
+        training = torch.from_numpy(~held_out[:, self.rows])
         mean, std = standardisation(self._entering(), training)
         balanced = self.train.class_weights == "balanced"
         weights = losses.class_weights(self.label, training, self.classes, balanced=balanced)
