@@ -8,6 +8,7 @@ paper's.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, model_validator
@@ -25,12 +26,27 @@ from mer_search.feature_settings import Keyframes as Keyframes
 from mer_search.feature_settings import Settings as Settings
 from mer_search.feature_settings import digest_of as digest_of
 
+ModelName = Literal["attention-lstm", "lstm", "gru", "mean-pool", "ststnet"]
+_OVER_TIME = ("lstm_size", "layers", "bidirectional", "projection", "regions", "pooling", "dropout",
+              "input_dropout")  # fmt: skip
+USES: dict[str, tuple[str, ...]] = {
+    "attention-lstm": (*_OVER_TIME, "attention", "score", "attention_size", "heads",
+                       "doubly_stochastic"),
+    "lstm": _OVER_TIME,
+    "gru": _OVER_TIME,
+    "mean-pool": ("projection", "regions", "dropout", "input_dropout"),
+    "ststnet": ("dropout",),
+}  # fmt: skip
+"""The settings of `model` that each model has; `tests/models/` builds every one of them."""
+MAP_MODELS = frozenset({"ststnet"})
+"""Models that take maps pixel by pixel: regions of `patches` are the pixels."""
+
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 Positive = Annotated[int, Field(ge=1)]
 
 
 class Model(Settings):
-    name: Literal["attention-lstm"] = "attention-lstm"
+    name: ModelName = "attention-lstm"
     attention: Literal["none", "spatial", "temporal", "spatial-temporal"] = "none"
     score: Literal["additive", "dot", "scaled-dot", "location", "self-attention"] = "additive"
     attention_size: Positive = 64  # A
@@ -44,6 +60,18 @@ class Model(Settings):
     doubly_stochastic: Annotated[float, Field(ge=0.0)] = 0.0
     dropout: Share = 0.0  # of the LSTM's outputs
     input_dropout: Share = 0.0  # of the standardised channels
+
+    def contradictions(self) -> Iterator[str]:
+        """Settings that the chosen model does not have and that are set all the same."""
+        for name, field in Model.model_fields.items():
+            value = getattr(self, name)
+            if name != "name" and name not in USES[self.name] and value != field.default:
+                yield f"model.{name} {value!r} is no setting of {self.name}; {taken(self.name)}"
+
+
+def taken(model: str) -> str:
+    """What to do about a setting that a model does not have."""
+    return f"leave it out, {model} takes {', '.join(USES[model]) or 'none'}"
 
 
 class Train(Settings):
@@ -76,7 +104,8 @@ class Trial(Settings):
 
     def contradictions(self) -> list[str]:
         """Settings that exclude each other, one sentence each; empty when all is well."""
-        backbone, model, found = self.features.backbone, self.model, []
+        backbone, model = self.features.backbone, self.model
+        found = list(model.contradictions())
         layers = LAYERS[backbone.name]
         if backbone.layer not in layers:
             found.append(
@@ -91,6 +120,11 @@ class Trial(Settings):
                 f"model.attention {model.attention!r} needs several regions but "
                 f"features.backbone.layer {backbone.layer!r} gives one; choose another layer, "
                 "or search attention among none and temporal"
+            )
+        if model.name in MAP_MODELS and (backbone.name != "patches" or backbone.grid == 1):
+            found.append(
+                f"model.name {model.name!r} takes maps pixel by pixel; set features.backbone to "
+                "{name: patches, grid: S} for maps of S by S pixels"
             )
         return [*found, *self.features.contradictions()]
 

@@ -17,7 +17,7 @@ import yaml
 from pydantic import ValidationError
 
 from mer_search import search_plan
-from mer_search.config import SEARCHED, SECTIONS, Data, Trial, leaves
+from mer_search.config import SEARCHED, SECTIONS, USES, Data, Trial, leaves, taken
 from mer_search.errors import InputError, did_you_mean
 from mer_search.experiment import KINDS, Domain, Experiment, nest
 
@@ -271,6 +271,12 @@ def _check_values(
                 faults.extend(sentence for sentence in told if sentence not in faults)
 
 
+def _without(model: str, params: Mapping[str, Any]) -> list[str]:
+    """The settings of `params` that a model does not have."""
+    have = {"model.name", *(f"model.{name}" for name in USES[model])}
+    return [path for path in params if path.startswith("model.") and path not in have]
+
+
 def _contradictions(experiment: Experiment) -> Iterator[str]:
     """Contradictions in any combination of word-valued leaves that can be proposed."""
     words = {p: d for p, d in experiment.domains.items() if p.split(".")[0] != "train"
@@ -281,4 +287,11 @@ def _contradictions(experiment: Experiment) -> Iterator[str]:
         params: dict[str, Any] = {}
         for path, domain in experiment.active(params):
             params[path] = chosen.get(path, domain.probes[0])
+        model = params.get("model.name", experiment.fixed.get("model.name"))
+        for path in _without(str(model), params):
+            del params[path]
+            yield (
+                f"{path} is a domain on a setting that {model} does not have; {taken(str(model))}, "
+                "or write when: {name: [...]} with models that have it"
+            )
         yield from Trial.contradictions(experiment.trial(params))

@@ -136,6 +136,35 @@ def test_settings_that_contradict_each_other_in_any_combination() -> None:
     assert "features.augment.jitter moves key frames, features.keyframes.method 'tim' picks" in told
 
 
+def test_a_domain_that_the_chosen_model_does_not_have() -> None:
+    model = {"name": {"choice": ["attention-lstm", "gru"]}, "lstm_size": {"choice": [8, 16]},
+             "attention": {"choice": ["none", "temporal"]}}  # fmt: skip
+    told = faults_of(with_changes(model=model))
+    assert "model.attention is a domain on a setting that gru does not have" in told
+    assert "or write when: {name: [...]}" in told
+    assert "lstm_size is" not in told
+    model["attention"] = {**model["attention"], "when": {"name": "attention-lstm"}}
+    assert space_file.from_dict(with_changes(model=model)).name == "small"
+
+
+def test_a_value_that_the_chosen_model_does_not_have() -> None:
+    told = faults_of(with_changes(model={"name": "mean-pool", "lstm_size": 64, "layers": 2}))
+    for name, value in (("layers", 2), ("lstm_size", 64)):
+        assert f"model.{name} {value} is no setting of mean-pool; leave it out, mean-pool" in told
+    assert "takes projection, regions, dropout, input_dropout" in told
+
+
+def test_a_model_of_maps_needs_maps() -> None:
+    for backbone in ({"name": "vgg-face"}, {"name": "patches", "grid": 1}):
+        features = {"align": {"method": "none"}, "backbone": backbone}
+        told = faults_of(with_changes(model={"name": "ststnet"}, features=features))
+        assert "model.name 'ststnet' takes maps pixel by pixel; set features.backbone to" in told
+
+
+def test_models_that_came_later_left_the_digest_of_a_search_as_it_was() -> None:
+    assert space_file.from_dict(SMALL).digest == "411c5188fe3e5652"
+
+
 def test_a_manifest_without_keyframes_uses_all_rows() -> None:
     tree = {"name": "maps", "data": {"reader": "manifest", "root": "x.csv"},
             "features": {"backbone": {"name": "patches"}, "align": {"method": "none"}}}  # fmt: skip

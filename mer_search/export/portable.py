@@ -107,7 +107,7 @@ def save_portable(
     example = invented(frames, model.shown, clips=2, count=3)
     sizes = {0: torch.export.Dim("clips"), 1: torch.export.Dim("frames")}
     dynamic = {"frames": sizes, "mix": {0: sizes[0], 2: sizes[1]}}
-    names = _outputs(head)
+    names = ["probabilities", *head.first.maps]  # in the order of `KeyframeModel.forward`
     with _quiet():
         program = torch.export.export(model, example, dynamic_shapes=dynamic)
         torch.export.save(program, folder / EXPORTED)
@@ -130,13 +130,6 @@ def invented(
     values = rng.random(shape, np.float32)
     made = (255 * values).astype(np.uint8) if frames.dtype == np.uint8 else values
     return torch.from_numpy(made), torch.from_numpy(rng.random((clips, keyframes, count), "f4"))
-
-
-def _outputs(head: Ensemble) -> list[str]:
-    """In the order of `KeyframeModel.forward`."""
-    over = head.first.architecture
-    maps = [n for n, there in (("spatial", over.spatial), ("temporal", over.over_time)) if there]
-    return ["probabilities", *maps]
 
 
 def _check(model: KeyframeModel, frames: NDArray[Any], folder: Path) -> None:

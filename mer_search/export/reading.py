@@ -21,7 +21,7 @@ from mer_search.errors import DamagedRecord, InputError
 from mer_search.export.model import ExportedModel
 from mer_search.features import plan
 from mer_search.loso.fine_tune import rebuild
-from mer_search.models.attention_lstm import AttentionLSTM
+from mer_search.models.catalogue import build_plain
 from mer_search.models.ensemble import Ensemble, Member
 
 FORMAT = 1
@@ -56,7 +56,7 @@ def _member(settings: dict[str, Any]) -> Member:
     trial = Trial.model_validate(settings["trial"])
     if trial.features.backbone.trainable != "none":
         return rebuild(trial, settings["arguments"])
-    return AttentionLSTM(**settings["arguments"])
+    return build_plain(trial.model.name, **settings["arguments"])
 
 
 def read_settings(folder: Path) -> dict[str, Any]:

@@ -19,24 +19,23 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mer_search.config import Model, Trial
+from mer_search.config import Trial
 from mer_search.errors import InputError
 from mer_search.features.last_block import build_block
 from mer_search.features.records import FeatureSet
 from mer_search.loso.regions import regions_of
 from mer_search.loso.train import HeldOut, arguments, learning_rate
 from mer_search.models import losses
-from mer_search.models.architecture import dropout_masks, generator
-from mer_search.models.attention_lstm import AttentionLSTM
+from mer_search.models.architecture import generator
+from mer_search.models.catalogue import Plain, build_bank, build_plain
 from mer_search.models.fine_tuned import FineTuned
-from mer_search.models.fold_bank import FoldBank
 from mer_search.models.standardise import standardisation
 
 CHUNK = 32
 """Clips that pass a block at once where nothing is learnt."""
 
 
-def build(trial: Trial, head: AttentionLSTM, block: nn.Module) -> FineTuned:
+def build(trial: Trial, head: Plain, block: nn.Module) -> FineTuned:
     """The module of one fold."""
     reference = trial.features.reference == "onset"
     return FineTuned(block, head, regions=regions_of(trial.model), reference=reference)
@@ -44,7 +43,9 @@ def build(trial: Trial, head: AttentionLSTM, block: nn.Module) -> FineTuned:
 
 def rebuild(trial: Trial, arguments: dict[str, Any]) -> FineTuned:
     """The module that `FineTuned.arguments` and `load_state_dict` make whole again."""
-    return build(trial, AttentionLSTM(**arguments), build_block(trial.features.backbone))
+    return build(
+        trial, build_plain(trial.model.name, **arguments), build_block(trial.features.backbone)
+    )
 
 
 class FineTuning:
@@ -77,11 +78,15 @@ class FineTuning:
     def _first(self, features: FeatureSet) -> FineTuned:
         """The module that every fold starts from, on the CPU."""
         block = build_block(self.trial.features.backbone, features.block)
-        probe = build(self.trial, AttentionLSTM(channels=1, classes=self.classes), block)
+        probe = build(self.trial, build_plain("attention-lstm", channels=1, classes=1), block)
         with torch.inference_mode():
             shape = (len(self.x), *probe.rows(self.x[:1]).shape[1:])
-        head = _head(self.trial.model, shape, self.classes, self.seed)
-        found = build(self.trial, head, block)
+        model = self.trial.model
+        # A bank of one: its first weights and masks are those of every other trial.
+        self.bank = build_bank(
+            model.name, 1, seed=self.seed, **arguments(model, shape, self.classes)
+        )
+        found = build(self.trial, self.bank.member(0), block)
         found.checkpointing = self.train.checkpointing
         return found
 
@@ -124,12 +129,12 @@ class FineTuning:
         kept = own[batch]
         if not kept.any():
             return
-        masks = dropout_masks(model.architecture, len(batch), self.seed, step)
+        masks = self.bank.masks(len(batch), self.seed, step)
         masks = {name: mask[kept].to(self.device) for name, mask in masks.items()}
         x = self.x[batch[kept]].to(self.device)
         half = self.train.precision == "bf16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
-            logits, maps = model(x, masks)
+            logits, maps = model(x, masks, kept[kept].to(self.device))
         label = self.label[batch[kept]].to(self.device)
         loss = (self._paid(logits.float(), maps, label) * weights.to(self.device)[label]).mean()
         share = learning_rate(step, self.steps, self.train) / self.train.learning_rate
@@ -180,11 +185,6 @@ class FineTuning:
     def parameters(self) -> int:
         """Trained numbers of one fold's model."""
         return sum(p.numel() for p in self.first.parameters() if p.requires_grad)
-
-
-def _head(model: Model, shape: tuple[int, ...], classes: int, seed: int) -> AttentionLSTM:
-    """A head for features of shape [N,K,R,D], with the first weights of every other trial."""
-    return FoldBank(1, seed=seed, **arguments(model, shape, classes)).member(0)
 
 
 def score(

@@ -19,6 +19,7 @@ from mer_search.features.records import FeatureSet
 from mer_search.loso import fine_needs
 from mer_search.loso.fine_tune import FineTuning
 from mer_search.loso.train import bank_bytes
+from mer_search.models.catalogue import most_folds
 from mer_search.models.memory import bank_width
 
 MEMINFO = Path("/proc/meminfo")
@@ -56,7 +57,7 @@ class Plan:
         size = f"{self.needs / 2**30:.2f} GB of {self.given / 2**30:.2f} GB"
         if self.seconds is not None:
             return f"{self.folds} folds one after another: {size}, about {self.seconds:.0f} s each"
-        cut = "" if self.width == self.folds else f" of {self.folds}, for lack of memory"
+        cut = "" if self.width == self.folds else f" of {self.folds}"
         return f"{self.width} folds at once{cut}: {size}"
 
 
@@ -105,6 +106,7 @@ def plan(
     bank_width(half, folds=1, per_fold=per_fold, shared=shared)  # refuses what cannot run at all
     given = max(given, shared + per_fold)
     width = bank_width(given, folds=folds, per_fold=per_fold, shared=shared)
+    width = min(width, most_folds(trial.model.name, per_fold))
     return Plan(width, folds, shared + width * per_fold, given)
 
 

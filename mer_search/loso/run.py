@@ -24,7 +24,7 @@ from mer_search.loso.ledger import FoldBlock
 from mer_search.loso.memory import narrower, plan
 from mer_search.loso.regions import regions_of as regions_of
 from mer_search.loso.train import HeldOut, predict, train_bank
-from mer_search.models.fold_bank import FoldBank
+from mer_search.models.catalogue import Bank
 
 
 def seeds_of(first: int, count: int) -> range:
@@ -156,9 +156,7 @@ def _trained(
     return None
 
 
-def occluded(
-    bank: FoldBank, x: NDArray[np.float32], part: HeldOut
-) -> dict[str, NDArray[np.float16]]:
+def occluded(bank: Bank, x: NDArray[np.float32], part: HeldOut) -> dict[str, NDArray[np.float16]]:
     """Whether the regions that attention favours matter: probabilities without them.
 
     A region is taken away in all keyframes by giving it the clip's mean over its other regions.

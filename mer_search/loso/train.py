@@ -23,9 +23,9 @@ from mer_search import config
 from mer_search.errors import InputError
 from mer_search.models import losses
 from mer_search.models.adamw import BankAdamW
-from mer_search.models.architecture import Architecture, dropout_masks, generator
-from mer_search.models.fold_bank import FoldBank
-from mer_search.models.memory import bytes_per_fold, bytes_shared
+from mer_search.models.architecture import generator
+from mer_search.models.catalogue import Bank, build_bank, count_parameters, fold_bytes
+from mer_search.models.memory import bytes_shared
 from mer_search.models.precision import matmul_precision
 from mer_search.models.standardise import standardisation
 
@@ -57,7 +57,7 @@ def train_bank(
     classes: int,
     device: str | torch.device = "cpu",
     seed: int | None = None,
-) -> FoldBank:
+) -> Bank:
     """Train one model per fold on the clips that the fold does not hold out.
 
     Args:
@@ -102,7 +102,7 @@ class Training:
         self.seed = train.seed if seed is None else seed
         self.training = ~held
         sizes = arguments(model, self.x.shape, classes)
-        self.bank = FoldBank(len(held), seed=self.seed, **sizes).to(device)
+        self.bank = build_bank(model.name, len(held), seed=self.seed, **sizes).to(device)
         self.bank.mean, self.bank.std = standardisation(self.x, self.training)
         balanced = train.class_weights == "balanced"
         weights = losses.class_weights(self.label, self.training, classes, balanced=balanced)
@@ -123,9 +123,9 @@ class Training:
 
     def _loss(self, batch: Tensor) -> Tensor:
         """Sum over folds of the mean over each fold's own clips of the minibatch."""
-        masks = dropout_masks(self.bank.architecture, len(batch), self.seed, self.done)
+        masks = self.bank.masks(len(batch), self.seed, self.done)
         masks = {name: mask.to(batch.device) for name, mask in masks.items()}
-        logits, maps = self.bank(self.x[batch], masks)
+        logits, maps = self.bank(self.x[batch], masks, self.training[:, batch])
         own = self.training[:, batch].sum(1).clamp(min=1)
         paid = self._paid(logits, maps, self.label[batch]) * self.weights[:, batch]
         return (paid.sum(1) / own).sum()
@@ -149,25 +149,22 @@ class Training:
 
 def parameters(model: config.Model, shape: tuple[int, int, int, int], classes: int) -> int:
     """Trained numbers of one fold's model on features of shape [N,K,R,D]."""
-    shapes = Architecture(**arguments(model, shape, classes)).shapes()
-    return sum(math.prod(each) for each in shapes.values())
+    return count_parameters(model.name, **arguments(model, shape, classes))
 
 
 def bank_bytes(
     shape: tuple[int, int, int, int], *, model: config.Model, train: config.Train, classes: int
 ) -> tuple[int, int]:
     """What training needs on features of shape [N,K,R,D]: bytes per fold, and of all together."""
-    architecture = Architecture(**arguments(model, shape, classes))
-    clips, keyframes = shape[:2]
-    batch = min(train.batch_size, clips)
-    clipped = train.clip_norm > 0
-    return (
-        bytes_per_fold(architecture, batch=batch, keyframes=keyframes, clipped=clipped),
-        bytes_shared(architecture, clips=clips, batch=batch, keyframes=keyframes),
+    clips, keyframes, regions, channels = shape
+    batch, sizes = min(train.batch_size, clips), arguments(model, shape, classes)
+    shared = bytes_shared(
+        clips=clips, batch=batch, keyframes=keyframes, regions=regions, channels=channels
     )
+    return fold_bytes(model.name, batch=batch, clipped=train.clip_norm > 0, **sizes), shared
 
 
-def predict(bank: FoldBank, x: Array, held_out: NDArray[np.bool_] | Tensor) -> HeldOut:
+def predict(bank: Bank, x: Array, held_out: NDArray[np.bool_] | Tensor) -> HeldOut:
     """Score each held-out clip of x [N,K,R,D] by its own fold of held_out [F,N], fold by fold."""
     x, held_out = _tensor(x, bank.mean.device), _tensor(held_out, "cpu")
     probs: list[Tensor] = []
@@ -181,7 +178,7 @@ def predict(bank: FoldBank, x: Array, held_out: NDArray[np.bool_] | Tensor) -> H
             probs.append(logits.softmax(-1).cpu())
             for name, value in seen.items():
                 maps.setdefault(name, []).append(value.half().cpu())
-    none = torch.zeros(0, bank.architecture.classes)
+    none = torch.zeros(0, bank.classes)
     return HeldOut(
         clip=pairs[:, 1].numpy(),
         fold=pairs[:, 0].numpy(),
@@ -190,7 +187,7 @@ def predict(bank: FoldBank, x: Array, held_out: NDArray[np.bool_] | Tensor) -> H
     )
 
 
-def predict_all(bank: FoldBank, x: Array, *, batch_size: int = 64) -> NDArray[np.float32]:
+def predict_all(bank: Bank, x: Array, *, batch_size: int = 64) -> NDArray[np.float32]:
     """Probabilities [F,N,C] of every clip of x [N,K,R,D] by every fold's model."""
     x = _tensor(x, bank.mean.device)
     with torch.inference_mode():
@@ -199,8 +196,8 @@ def predict_all(bank: FoldBank, x: Array, *, batch_size: int = 64) -> NDArray[np
 
 
 def arguments(model: config.Model, shape: tuple[int, ...], classes: int) -> dict[str, Any]:
-    """The arguments of `FoldBank` for settings and features of shape [N,K,R,D]."""
-    taken = set(config.Model.model_fields) - {"name", "regions", "doubly_stochastic"}
+    """The arguments of a model for settings and features of shape [N,K,R,D]."""
+    taken = set(config.USES[model.name]) - {"regions", "doubly_stochastic"}
     sizes = {"keyframes": shape[1], "regions": shape[2], "channels": shape[3], "classes": classes}
     return {**model.model_dump(include=taken), **sizes}
 

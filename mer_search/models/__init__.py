@@ -1,2 +1,2 @@
-"""Models: `attention_lstm` (one fold, the export form), `fold_bank` (F folds trained at once),
-`ensemble` (seeds that answer as one)."""
+"""Models, by name in `catalogue`: `attention_lstm` (one fold, the export form) and `fold_bank` (F
+folds trained at once), the rivals (each a `head` that `stacked` trains F at once), `ensemble`."""

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from mer_search.models.fold_bank import FoldBank
+from mer_search.models.stacked import StackedBank
 
 BETAS, EPS = (0.9, 0.999), 1e-8
 
@@ -28,7 +29,9 @@ class BankAdamW:
         clip_norm: largest norm of a fold's gradient over all its parameters; 0: any.
     """
 
-    def __init__(self, bank: FoldBank, *, weight_decay: float, clip_norm: float = 0.0) -> None:
+    def __init__(
+        self, bank: FoldBank | StackedBank, *, weight_decay: float, clip_norm: float = 0.0
+    ) -> None:
         self.weight_decay, self.clip_norm = weight_decay, clip_norm
         self.done, self.rate = 0, 0.0
         self.weights = {name: p.detach() for name, p in bank.named_parameters()}

@@ -27,6 +27,8 @@ from mer_search.errors import InputError, did_you_mean
 ATTENTION = ("none", "spatial", "temporal", "spatial-temporal")
 SCORES = ("additive", "dot", "scaled-dot", "location", "self-attention")
 POOLING = ("last", "mean")
+Dropout = dict[str, tuple[float, tuple[int, ...]]]
+"""Name of a mask -> its rate and, for one clip, its shape."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,13 +186,21 @@ def dropout_masks(architecture: Architecture, batch: int, *key: object) -> dict[
     One mask per clip for all keyframes and regions (Gal & Ghahramani 2016, arXiv 1512.05287),
     scaled to keep the mean: `input` [B,D], `layer1`... and `output` [B,S].
     """
-    a, found = architecture, {}
-    sizes = {"input": a.channels, "output": a.states}
-    sizes |= {f"layer{layer}": a.states for layer in range(1, a.layers)}
-    for name, size in sizes.items():
-        rate = a.input_dropout if name == "input" else a.dropout
+    a = architecture
+    wanted: Dropout = {
+        "input": (a.input_dropout, (a.channels,)),
+        "output": (a.dropout, (a.states,)),
+    }
+    wanted |= {f"layer{layer}": (a.dropout, (a.states,)) for layer in range(1, a.layers)}
+    return drawn(wanted, batch, *key)
+
+
+def drawn(wanted: Dropout, batch: int, *key: object) -> dict[str, Tensor]:
+    """Masks [B, ...] of the given rates and shapes; each depends on `key` and its name alone."""
+    found = {}
+    for name, (rate, shape) in wanted.items():
         if rate:
             source = generator(*key, name)
-            kept = torch.rand(batch, size, generator=source) >= rate
+            kept = torch.rand(batch, *shape, generator=source) >= rate
             found[name] = kept.float() / (1.0 - rate)
     return found

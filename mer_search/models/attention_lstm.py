@@ -53,6 +53,12 @@ class AttentionLSTM(nn.Module):
         """All that is needed to build this module again, as JSON can hold it."""
         return asdict(self.architecture)
 
+    @property
+    def maps(self) -> tuple[str, ...]:
+        """Names of the attention maps, sorted."""
+        a = self.architecture
+        return ("spatial",) * a.spatial + ("temporal",) * a.over_time
+
     def forward(self, x: Tensor, masks: Maps | None = None) -> tuple[Tensor, Maps]:
         """Logits [B,C] and attention maps of raw features x [B,K,R,D].
 

@@ -11,10 +11,11 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from mer_search.models.attention_lstm import AttentionLSTM, Maps
+from mer_search.models.catalogue import Plain
 from mer_search.models.fine_tuned import FineTuned
+from mer_search.models.head import Maps
 
-Member = AttentionLSTM | FineTuned
+Member = Plain | FineTuned
 
 
 class Ensemble(nn.Module):
@@ -30,7 +31,7 @@ class Ensemble(nn.Module):
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """Of each member: `Ensemble(AttentionLSTM(**arguments) for ...)` builds it again."""
+        """Of each member: `build_plain(name, **arguments)` builds it again."""
         return self.first.arguments
 
     @property

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from mer_search.models.architecture import Architecture
-from mer_search.models.attention_lstm import AttentionLSTM, Maps
+from mer_search.models.catalogue import Plain
+from mer_search.models.head import Maps
 
 
 class FineTuned(nn.Module):
@@ -22,7 +22,7 @@ class FineTuned(nn.Module):
 
     Args:
         block: maps [n, D0, h, w] -> [n, D, h', w'] or [n, D].
-        head: its architecture says how many key frames, regions and channels it takes.
+        head: what takes the block's regions.
         regions: what is done to the block's regions: "keep", "mean" or "flatten".
         reference: whether the last row of the input is the onset, which is subtracted.
     """
@@ -30,7 +30,7 @@ class FineTuned(nn.Module):
     def __init__(
         self,
         block: nn.Module,
-        head: AttentionLSTM,
+        head: Plain,
         *,
         regions: Literal["keep", "mean", "flatten"],
         reference: bool,
@@ -46,9 +46,9 @@ class FineTuned(nn.Module):
         return self.head.arguments
 
     @property
-    def architecture(self) -> Architecture:
-        """Of the head."""
-        return self.head.architecture
+    def maps(self) -> tuple[str, ...]:
+        """Names of the head's attention maps."""
+        return tuple(self.head.maps)
 
     def train(self, mode: bool = True) -> FineTuned:
         """As of every module, but for the block."""
@@ -56,9 +56,11 @@ class FineTuned(nn.Module):
         self.block.eval()
         return self
 
-    def forward(self, x: Tensor, masks: Maps | None = None) -> tuple[Tensor, Maps]:
+    def forward(
+        self, x: Tensor, masks: Maps | None = None, own: Tensor | None = None
+    ) -> tuple[Tensor, Maps]:
         """Logits [B,C] and attention maps of x [B,K,R0,D0], or [B,K+1,R0,D0] with the onset."""
-        answer: tuple[Tensor, Maps] = self.head(self.rows(x), masks)
+        answer: tuple[Tensor, Maps] = self.head(self.rows(x), masks, own)
         return answer
 
     def rows(self, x: Tensor) -> Tensor:

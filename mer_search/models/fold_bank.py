@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mer_search.models.architecture import Architecture, first_weights
+from mer_search.models.architecture import Architecture, dropout_masks, first_weights
 from mer_search.models.attention_lstm import AttentionLSTM, Maps
 from mer_search.models.inputs import PerFold, Shared
 from mer_search.models.recurrence import Recurrence
@@ -62,8 +62,22 @@ class FoldBank(nn.Module):
         module.load_state_dict({name: value[fold] for name, value in self.state_dict().items()})
         return module.eval()
 
-    def forward(self, x: Tensor, masks: Maps | None = None) -> tuple[Tensor, Maps]:
-        """Logits [F,B,C] and maps (`spatial` [F,B,K,R], `temporal` [F,B,K]) of x [B,K,R,D]."""
+    @property
+    def classes(self) -> int:
+        """C."""
+        return self.architecture.classes
+
+    def masks(self, batch: int, *key: object) -> Maps:
+        """What one step drops, the same for every fold; depends on `key` alone."""
+        return dropout_masks(self.architecture, batch, *key)
+
+    def forward(
+        self, x: Tensor, masks: Maps | None = None, own: Tensor | None = None
+    ) -> tuple[Tensor, Maps]:
+        """Logits [F,B,C] and maps (`spatial` [F,B,K,R], `temporal` [F,B,K]) of x [B,K,R,D].
+
+        `own`, the clips of each fold, is for models that mix clips; nothing here does.
+        """
         a, masks, maps = self.architecture, masks or {}, {}
         view: Shared | PerFold = Shared(x, self.mean, self.std, masks.get("input"))
         if a.projection:

@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import math
 
+import torch
+from torch import Tensor
+
 from mer_search.errors import InputError
 from mer_search.models.architecture import Architecture
+from mer_search.models.head import Head
 
 FLOAT = 4
 
@@ -41,11 +45,33 @@ def bytes_per_fold(
     return FLOAT * numbers
 
 
-def bytes_shared(architecture: Architecture, *, clips: int, batch: int, keyframes: int) -> int:
+def stacked_bytes_per_fold(outline: Head, *, batch: int) -> int:
+    """The same for any module, from what autograd keeps of a minibatch that has no numbers.
+
+    Args:
+        outline: on the device "meta".
+    """
+    sizes = outline.arguments
+    shape = (batch, sizes["keyframes"], sizes["regions"], sizes["channels"])
+    kept = 0
+
+    def pack(value: Tensor) -> Tensor:
+        nonlocal kept
+        kept += value.numel() * value.element_size()
+        return value
+
+    with torch.device("meta"), torch.autograd.graph.saved_tensors_hooks(pack, lambda v: v):
+        masks = {n: torch.empty(batch, *s) for n, (rate, s) in outline.dropout().items() if rate}
+        outline(torch.empty(shape), masks, torch.ones(batch, dtype=torch.bool))
+    weights = sum(value.numel() for value in outline.parameters())
+    # Weights, gradient and two moments; the gradient of what is kept lives beside it.
+    return FLOAT * (4 * weights + math.prod(shape)) + 2 * kept
+
+
+def bytes_shared(*, clips: int, batch: int, keyframes: int, regions: int, channels: int) -> int:
     """What all folds need together: the features [N,K,R,D] and two copies of a minibatch."""
-    frame = architecture.regions * architecture.channels
-    sums = 2 * 2 * clips * architecture.channels
-    return FLOAT * ((clips + 2 * batch) * keyframes * frame + sums)
+    sums = 2 * 2 * clips * channels
+    return FLOAT * ((clips + 2 * batch) * keyframes * regions * channels + sums)
 
 
 def bank_width(free: int, *, folds: int, per_fold: int, shared: int) -> int:

@@ -20,7 +20,7 @@ from mer_search.report.account import Search
 
 Floats = NDArray[np.float64]
 SEES = {"conv5_3": (196, 224), "pool5": (212, 224), "repeat_1": (191, 160), "repeat_2": (901, 160),
-        "block8": (1397, 160)}  # fmt: skip
+        "block8": (1397, 160), "layer3": (291, 224), "layer4": (483, 224)}  # fmt: skip
 """Layer -> width in pixels of what one region depends on (repeat_2, block8: at least), and width
 of the face image. From the extent of gradients with all weights equal."""
 

@@ -5,18 +5,9 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import owner_copies as copies
 import pandas as pd
 import pytest
-from owner_copies import (
-    cells_of,
-    clip_folders,
-    column,
-    header_row,
-    sheet_of,
-    takes_of,
-    write,
-    write_cells,
-)
 
 from mer_search.datasets import read, synthetic
 from mer_search.datasets.classes import objective_class
@@ -30,22 +21,22 @@ def fault_of(layout: str, root: Path) -> str:
 
 class TestSamm:
     def test_subjects_and_clips_without_their_zeros(self, tmp_path):
-        root = write(tmp_path / "SAMM", "samm")
+        root = copies.write(tmp_path / "SAMM", "samm")
         before = [clip.key for clip in read("samm", root).clips]
-        path = sheet_of(root)
-        cells = cells_of(path)
-        subject, name = column(cells, "Subject"), column(cells, "Filename")
-        for row in cells[header_row(cells) + 1 :]:
+        path = copies.sheet_of(root)
+        cells = copies.cells_of(path)
+        subject, name = copies.column(cells, "Subject"), copies.column(cells, "Filename")
+        for row in cells[copies.header_row(cells) + 1 :]:
             row[subject] = int(row[subject])
             row[name] = row[name].lstrip("0")
-        write_cells(path, cells)
-        for folder in list(clip_folders(root, "samm")):
+        copies.write_cells(path, cells)
+        for folder in list(copies.clip_folders(root, "samm")):
             folder.rename(folder.with_name(folder.name.lstrip("0")))
         assert [clip.key for clip in read("samm", root).clips] == before
 
     def test_clips_without_a_folder_of_their_subject(self, tmp_path):
-        root = write(tmp_path / "SAMM", "samm")
-        for folder in list(clip_folders(root, "samm")):
+        root = copies.write(tmp_path / "SAMM", "samm")
+        for folder in list(copies.clip_folders(root, "samm")):
             folder.rename(root / folder.name)
         assert len(read("samm", root).clips) == 10
 
@@ -61,15 +52,15 @@ def test_objective_classes_are_numbers_or_roman(cell, number):
 class TestObjective:
     def objective(self, tmp_path, value) -> Path:
         """A copy whose clips are of class I, the first of `value`."""
-        root = write(tmp_path / "SAMM", "samm")
-        path = sheet_of(root)
-        cells = cells_of(path)
-        at = column(cells, "Objective Classes")
-        rows = cells[header_row(cells) + 1 :]
+        root = copies.write(tmp_path / "SAMM", "samm")
+        path = copies.sheet_of(root)
+        cells = copies.cells_of(path)
+        at = copies.column(cells, "Objective Classes")
+        rows = cells[copies.header_row(cells) + 1 :]
         for index, row in enumerate(rows):
             row[at] = "I" if index % 2 else 2
         rows[0][at] = value
-        write_cells(path, cells)
+        copies.write_cells(path, cells)
         return root
 
     def test_both_spellings(self, tmp_path):
@@ -83,66 +74,66 @@ class TestObjective:
         assert "'VIII' is no objective class; write I to VII" in found.faults[0]
 
     def test_casme2_has_them_in_one_coding_only(self, tmp_path):
-        root = write(tmp_path / "C", "casme2")
+        root = copies.write(tmp_path / "C", "casme2")
         with pytest.raises(InputError, match="'Objective Classes', which this spreadsheet lacks"):
             read("casme2", root, classes="objective-5")
 
     def test_smic_has_none(self, tmp_path):
         with pytest.raises(InputError, match="SMIC has no objective classes; choose classes of"):
-            read("smic-hs", write(tmp_path / "S", "smic-hs"), classes="objective-5")
+            read("smic-hs", copies.write(tmp_path / "S", "smic-hs"), classes="objective-5")
 
 
 class TestSmic:
     def test_names_are_padded_as_in_the_challenge(self, tmp_path):
-        found = read("smic-hs", write(tmp_path / "S", "smic-hs"))
+        found = read("smic-hs", copies.write(tmp_path / "S", "smic-hs"))
         assert {clip.subject for clip in found.clips} == {"s01", "s02"}
         assert found.clips[0].key == "smic/s01/s01_ne_03"
 
     def test_the_spreadsheet_is_not_needed(self, tmp_path):
-        root = write(tmp_path / "S", "smic-hs")
+        root = copies.write(tmp_path / "S", "smic-hs")
         before = read("smic-hs", root)
-        sheet_of(root).unlink()
+        copies.sheet_of(root).unlink()
         assert read("smic-hs", root).clips == before.clips
 
     def test_other_cameras_are_passed_over(self, tmp_path):
-        root = write(tmp_path / "S", "smic-hs")
+        root = copies.write(tmp_path / "S", "smic-hs")
         shutil.copytree(root / "HS", root / "NIR")
-        assert len(read("smic-hs", root).clips) == len(takes_of("smic-hs"))
-        sheet_of(root).rename(tmp_path / "away.xlsx")
+        assert len(read("smic-hs", root).clips) == len(copies.takes_of("smic-hs"))
+        copies.sheet_of(root).rename(tmp_path / "away.xlsx")
         assert {clip.dataset for clip in read("smic-nir", root).clips} == {"smic-nir"}
 
     def test_names_that_contradict_their_folders(self, tmp_path):
-        root = write(tmp_path / "S", "smic-hs")
-        sheet_of(root).unlink()
-        first = next(clip_folders(root, "smic-hs"))
+        root = copies.write(tmp_path / "S", "smic-hs")
+        copies.sheet_of(root).unlink()
+        first = next(copies.clip_folders(root, "smic-hs"))
         first.rename(first.with_name("s1_sur_09"))
         assert "its name says surprise, its folder positive; mend" in fault_of("smic-hs", root)
         (first.with_name("s1_sur_09")).rename(first.with_name("s3_po_09"))
         assert "its name is not of subject s01; move it or" in fault_of("smic-hs", root)
 
     def test_a_clip_without_frames(self, tmp_path):
-        root = write(tmp_path / "S", "smic-hs")
-        for path in next(clip_folders(root, "smic-hs")).iterdir():
+        root = copies.write(tmp_path / "S", "smic-hs")
+        for path in next(copies.clip_folders(root, "smic-hs")).iterdir():
             path.unlink()
         assert "holds no numbered images; complete the copy" in fault_of("smic-hs", root)
 
     def test_gaps_in_numbers_are_noted(self, tmp_path):
-        root = write(tmp_path / "S", "smic-hs")
-        frames = sorted(next(clip_folders(root, "smic-hs")).iterdir())
+        root = copies.write(tmp_path / "S", "smic-hs")
+        frames = sorted(next(copies.clip_folders(root, "smic-hs")).iterdir())
         frames[1].unlink()
         notes = " ".join(read("smic-hs", root).notes)
         assert "smic/s01/s01_po_01: its frames are not numbered in one run" in notes
 
     def test_the_spreadsheet_contradicts(self, tmp_path):
-        root = write(tmp_path / "S", "smic-hs")
-        path = sheet_of(root)
-        cells = cells_of(path)
-        cells[header_row(cells) + 1][column(cells, "Emotion")] = "negative"
-        write_cells(path, cells)
+        root = copies.write(tmp_path / "S", "smic-hs")
+        path = copies.sheet_of(root)
+        cells = copies.cells_of(path)
+        cells[copies.header_row(cells) + 1][copies.column(cells, "Emotion")] = "negative"
+        copies.write_cells(path, cells)
         assert "says negative, the clip's name positive; " in fault_of("smic-hs", root)
 
     def test_clips_that_a_users_classes_leave_out_are_counted(self, tmp_path):
-        root = write(tmp_path / "S", "smic-hs")
+        root = copies.write(tmp_path / "S", "smic-hs")
         found = read("smic-hs", root, classes={"-": ["negative"], "+": ["positive"]})
         assert len(found.clips) == 4
         assert "2 annotated clips are outside the classes: surprise 2" in found.notes
@@ -150,19 +141,19 @@ class TestSmic:
 
 class TestCasme3:
     def test_two_expressions_in_one_recording_are_two_clips(self, tmp_path):
-        found = read("casme3", write(tmp_path / "C", "casme3"))
+        found = read("casme3", copies.write(tmp_path / "C", "casme3"))
         assert {clip.name for clip in found.clips if clip.subject == "spNO.1"} == {
             "a_12", "a_212", "b_12", "b_212", "c_12",
         }  # fmt: skip
 
     def test_depth_maps_are_not_read(self, tmp_path):
-        root = write(tmp_path / "C", "casme3")
-        folder = next(clip_folders(root, "casme3"))
+        root = copies.write(tmp_path / "C", "casme3")
+        folder = next(copies.clip_folders(root, "casme3"))
         shutil.copytree(folder, folder.with_name("depth"))
         assert len(read("casme3", root).clips) == 10
 
     def test_one_folder_per_expression(self, tmp_path):
-        root = write(tmp_path / "C", "casme3")
+        root = copies.write(tmp_path / "C", "casme3")
         before = [clip.key for clip in read("casme3", root).clips]
         for clip in read("casme3", root).clips:
             folder = root / "Part_A_ME_clip" / "frame" / f"{clip.subject}_{clip.name}"
@@ -174,12 +165,12 @@ class TestCasme3:
 
 
 def test_an_mmew_name_tells_its_subject(tmp_path):
-    root = write(tmp_path / "M", "mmew")
-    path = sheet_of(root)
-    cells = cells_of(path)
-    for row in cells[header_row(cells) + 1 :]:
-        row[column(cells, "Subject")] = "x"
-    write_cells(path, cells)
+    root = copies.write(tmp_path / "M", "mmew")
+    path = copies.sheet_of(root)
+    cells = copies.cells_of(path)
+    for row in cells[copies.header_row(cells) + 1 :]:
+        row[copies.column(cells, "Subject")] = "x"
+    copies.write_cells(path, cells)
     assert read("mmew", root).subjects == (("mmew", "S01"), ("mmew", "S02"))
 
 
@@ -235,7 +226,7 @@ class TestComposite:
 
 
 def test_clips_as_a_table(tmp_path):
-    found = read("smic-hs", write(tmp_path / "S", "smic-hs"))
+    found = read("smic-hs", copies.write(tmp_path / "S", "smic-hs"))
     table = found.to_pandas()
     assert list(table.columns) == [
         "dataset", "subject", "clip", "label", "onset", "apex", "offset", "length", "frames",
@@ -251,7 +242,7 @@ def test_clips_as_a_table(tmp_path):
 def test_a_folder_that_may_not_be_read(tmp_path, monkeypatch):
     import os
 
-    root = write(tmp_path / "S", "samm")
+    root = copies.write(tmp_path / "S", "samm")
     real = os.scandir
 
     def scandir(path):

@@ -17,6 +17,7 @@ from mer_search.features.cache import Cache
 from mer_search.features.extract import feature_set
 from mer_search.loso.ledger import Ledger, TrialRecord
 from mer_search.loso.run import regions_of, run_block
+from mer_search.models.catalogue import HEADS
 from mer_search.search.prepare import prepare
 
 ATTENTION = {"choice": ["none", "spatial", "temporal", "spatial-temporal"]}
@@ -49,6 +50,13 @@ MAP_TRIALS: tuple[dict[str, Any], ...] = (
     {"model.attention": "spatial-temporal", "model.regions": "mean"},
     {"model.attention": "temporal", "model.regions": "flatten"},
 )
+RIVALS: dict[str, Any] = {
+    "name": "rivals",
+    "data": {"reader": "manifest"},
+    "features": {"align": {"method": "none"}, "backbone": {"name": "patches", "grid": 8}},
+    "model": {"name": {"choice": sorted(HEADS)}, "dropout": 0.1},
+    "train": {"epochs": 6, "batch_size": 8, "learning_rate": 0.01},
+}
 
 
 @dataclass(frozen=True)
@@ -75,6 +83,12 @@ def search_faces(folder: Path) -> Searched:
 def search_maps(folder: Path) -> Searched:
     """4 subjects of 4 clips of 3 small maps: no network, no images."""
     return search(folder, MAPS, MAP_TRIALS, write_maps(folder / "data"))
+
+
+def search_rivals(folder: Path) -> Searched:
+    """The same maps, looked at pixel by pixel: one trial of every rival model."""
+    trials = [{"model.name": name} for name in sorted(HEADS)]
+    return search(folder, RIVALS, trials, write_maps(folder / "data"))
 
 
 def search(

@@ -12,12 +12,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from small_search import FACE_TRIALS, MAP_TRIALS, Searched
+from small_search import FACE_TRIALS, MAP_TRIALS, Searched, search_rivals
 
 import mer_search
-from mer_search.export import load
+from mer_search.export import export_trial, load
 from mer_search.export.chosen import clips_of, read_chosen
 from mer_search.export.refit import refit
+from mer_search.models.catalogue import HEADS
 
 Exported = Callable[[Searched, int], Path]
 MLFLOW = "ignore:.*Any type hint is inferred:UserWarning"
@@ -68,6 +69,17 @@ def test_exported_probabilities_of_maps_are_the_trainers(
     maps: Searched, exported: Exported, number: int
 ) -> None:
     check_agreement(maps, exported(maps, number), number)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings(MLFLOW)
+def test_exported_probabilities_of_every_rival_are_the_trainers(tmp_path: Path) -> None:
+    searched = search_rivals(tmp_path)
+    for number, name in enumerate(sorted(HEADS)):
+        folder = tmp_path / name
+        export_trial(searched.ledger, number, folder, cache=searched.cache)
+        check_agreement(searched, folder, number)
+        assert json.loads((folder / "settings.json").read_text())["portable"]["files"]
 
 
 @pytest.mark.slow

@@ -50,7 +50,7 @@ def test_the_bank_takes_half_of_what_is_free(
     cut = plan(features, 26, TRIAL)
     assert 1 <= cut.width < 26
     assert cut.needs <= cut.given == int(0.6 * GB)
-    assert cut.told == f"{cut.width} folds at once of 26, for lack of memory: " + (
+    assert cut.told == f"{cut.width} folds at once of 26: " + (
         f"{cut.needs / GB:.2f} GB of 0.60 GB"
     )
     assert whole.told == f"26 folds at once: {whole.needs / GB:.2f} GB of 32.00 GB"
@@ -83,3 +83,14 @@ def test_one_fold_is_tried_as_long_as_half_of_the_memory_carries_it(
         InputError, match=r"memory: one fold needs 0\.09 GB and 0\.05 GB are free; ch"
     ):
         plan(features, 26, TRIAL)
+
+
+def test_a_stacked_model_takes_few_folds_at_once_since_more_are_slower(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    free(monkeypatch, 64)
+    trial = Trial(model=Model(name="ststnet"), train=Train(batch_size=64))
+    for regions, wanted in ((784, range(1, 2)), (49, range(2, 68))):
+        x = np.broadcast_to(np.float32(0), (442, 1, regions, 3))
+        maps = FeatureSet(x, np.zeros(442, np.int64), (), (), ("a", "b", "c"), "digest")
+        assert plan(maps, 68, trial).width in wanted

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from mer_search.config import Model, Train
+from mer_search.config import MAP_MODELS, USES, Model, Train
 from mer_search.errors import InputError
+from mer_search.loso.run import regions_of as regions
 from mer_search.loso.train import (
     Training,
     learning_rate,
@@ -33,8 +34,20 @@ OPTIONS: list[tuple[dict[str, Any], dict[str, Any]]] = [
         {"input_dropout": 0.3, "attention": "spatial"},
         {"clip_norm": 0.5, "class_weights": "balanced", "loss": "focal", "focal_gamma": 0.5},
     ),
+    ({"name": "lstm", "pooling": "mean"}, {}),
+    ({"name": "mean-pool", "projection": 5, "dropout": 0.3}, {"clip_norm": 0.1}),
+    ({"name": "gru", "layers": 2, "bidirectional": True, "input_dropout": 0.3}, {}),
+    *(
+        ({"name": name, "dropout": 0.3}, {"class_weights": "balanced"})
+        for name in sorted(MAP_MODELS)
+    ),
 ]
+
 every_option = pytest.mark.parametrize(("model", "train"), OPTIONS, ids=lambda o: str(o) or "plain")
+
+
+def test_every_model_is_among_them() -> None:
+    assert {model.get("name", "attention-lstm") for model, _ in OPTIONS} == USES.keys()
 
 
 def clips(regions: int, signal: float = 3.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -52,7 +65,7 @@ def run(model: dict[str, Any], train: dict[str, Any], x: Any, label: Any, held_o
 
 
 def regions_of(model: dict[str, Any]) -> int:
-    return R if "spatial" in model.get("attention", "none") else 1
+    return R if regions(Model(**model)) == "keep" else 1
 
 
 @every_option
@@ -159,7 +172,7 @@ def living_tensors() -> int:
 @every_option
 def test_a_step_leaves_nothing_behind(model: dict[str, Any], train: dict[str, Any]) -> None:
     """A ring through autograd's graph once kept every minibatch's activations to the end."""
-    x, label, held_out = clips(R if "spatial" in model.get("attention", "") else 1)
+    x, label, held_out = clips(regions_of(model))
     training = Training(
         x, label, held_out, model=Model(**SMALL | model), train=Train(**train), classes=C
     )

@@ -74,7 +74,10 @@ def test_the_estimate_counts_weights_moments_and_kept_gradients() -> None:
     clipped = bytes_per_fold(wide, batch=1, keyframes=1, clipped=True)
     assert clipped - plain == 4096 * 512 * 4
     assert plain > 3 * 4096 * 512 * 4
-    assert bytes_shared(wide, clips=246, batch=32, keyframes=8) > 246 * 8 * 4096 * 4
+    assert (
+        bytes_shared(clips=246, batch=32, keyframes=8, regions=1, channels=4096)
+        > 246 * 8 * 4096 * 4
+    )
     attending = Architecture(channels=512, classes=5, attention="spatial", regions=49)
     projected = Architecture(channels=512, classes=5, projection=64)
     sizes = [bytes_per_fold(a, batch=32, keyframes=8) for a in (attending, projected)]

@@ -70,6 +70,10 @@ def test_a_trial_without_attention_has_none(invented_search: Make) -> None:
     [
         ({"name": "vgg-face", "layer": "pool5"}, "up to 212 of the image's 224 pixels"),
         ({"name": "facenet-casia", "layer": "repeat_1"}, "may depend on the whole face"),
+        (
+            {"name": "resnet50-vggface2", "layer": "layer3"},
+            "is 291 pixels or more wide, the image 224",
+        ),
         ({"name": "patches"}, "a region sees nothing outside itself"),
         ({"name": "facenet-casia", "layer": "embedding"}, "embedding sees of the face is not"),
     ],

@@ -11,9 +11,11 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 
+from mer_search.datasets import synthetic
 from mer_search.loso.ledger import Ledger
-from mer_search.loso.result import read_results
+from mer_search.loso.result import read_protocol, read_results
 
 pytestmark = pytest.mark.ray
 COMMAND = [sys.executable, "-m", "mer_search"]
@@ -170,3 +172,29 @@ def test_a_changed_file_under_the_same_name_is_refused(tiny_space: Path) -> None
     assert "model.lstm_size" in other.stderr
     told = run("status", "tiny", "--json")
     assert json.loads(told.stdout)["states"]["COMPLETE"] == 1
+
+
+def test_a_search_that_leaves_whole_data_sets_out(tmp_path: Path) -> None:
+    synthetic.write_full(tmp_path / "megc", layout="megc2019")
+    space = {
+        "name": "lodo",
+        "data": {"reader": "megc2019", "root": str(tmp_path / "megc")},
+        "features": {"align": {"method": "none"}, "keyframes": {"count": 2},
+                     "backbone": {"name": "patches", "grid": 2}},
+        "model": {"lstm_size": {"choice": [4, 8]}, "regions": "flatten"},
+        "train": {"epochs": 1},
+        "evaluation": {"folds": "lodo"},
+        "search": {"sampler": "random", "trials": 2},
+    }  # fmt: skip
+    (tmp_path / "lodo.yaml").write_text(yaml.safe_dump(space))
+    done = run("launch", tmp_path / "lodo.yaml", "--tracking", "none")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "442 clips, 3 folds" in done.stdout
+    protocol = read_protocol(Ledger(str(tmp_path / "store"), "lodo"))
+    held_out = [{key.split("/")[0] for key, out in zip(protocol.keys, fold, strict=True) if out}
+                for fold in protocol.folds.held_out]  # fmt: skip
+    assert sorted(map(sorted, held_out)) == [["casme2"], ["samm"], ["smic"]]
+    told = json.loads(run("compare", "lodo", "--json").stdout)
+    assert [trial["folds_done"] for trial in told["trials"]] == [3, 3]
+    counts = {name: each["clips"] for name, each in told["best"]["datasets"].items()}
+    assert counts == {"casme2": 145, "samm": 133, "smic": 164}

@@ -1,0 +1,197 @@
+"""One contract for every rival: a bank is F plain modules, rebuilt from arguments and weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from mer_search.config import USES
+from mer_search.errors import InputError
+from mer_search.models.catalogue import (
+    HEADS,
+    build_bank,
+    build_plain,
+    count_parameters,
+    fold_bytes,
+)
+from mer_search.models.head import Head, load_published
+from mer_search.models.norms import OwnNorm
+from mer_search.models.stacked import StackedBank
+
+F, B, K, D, C = 3, 5, 4, 6, 3
+SIDE = 7
+VECTORS = {"channels": D, "classes": C, "keyframes": K, "regions": 1}
+PIXELS = {"channels": 3, "classes": C, "keyframes": 2, "regions": SIDE**2}
+BIG = {"channels": 3, "classes": 3, "keyframes": 1, "regions": 28**2}
+DROPS = {"dropout": 0.3, "input_dropout": 0.2}
+OPTIONS: list[tuple[str, dict[str, Any]]] = [
+    ("mean-pool", VECTORS),
+    ("mean-pool", {**VECTORS, **DROPS, "projection": 5}),
+    ("gru", {**VECTORS, "lstm_size": 6, "pooling": "mean"}),
+    ("gru", {**VECTORS, **DROPS, "lstm_size": 6, "layers": 2, "bidirectional": True,
+             "projection": 5}),
+    ("ststnet", {**PIXELS, "dropout": 0.5}),
+]  # fmt: skip
+every_option = pytest.mark.parametrize(("name", "options"), OPTIONS, ids=lambda o: str(o)[:60])
+
+
+def different_folds(name: str, options: dict[str, Any]) -> tuple[StackedBank, torch.Tensor]:
+    """A bank whose folds differ in weights and statistics, and a minibatch."""
+    bank = build_bank(name, F, seed=0, **options)
+    assert isinstance(bank, StackedBank)
+    source = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for value in bank.state_dict().values():
+            value.add_(torch.rand(value.shape, generator=source), alpha=0.3)
+    sizes = (B, options["keyframes"], options["regions"], options["channels"])
+    return bank, torch.randn(sizes, generator=source)
+
+
+def test_every_rival_is_among_them_and_says_what_it_uses() -> None:
+    assert {name for name, _ in OPTIONS} == HEADS.keys()
+    for name, options in OPTIONS:
+        plain = build_plain(name, **options)
+        assert plain.arguments.keys() - VECTORS.keys() == set(USES[name]) - {"regions"}
+
+
+@every_option
+def test_output_statistics_and_gradient_equal_those_of_the_plain_modules(
+    name: str, options: dict[str, Any]
+) -> None:
+    bank, x = different_folds(name, options)
+    masks = bank.masks(B, 0)
+    assert masks.keys() == {n for n, (rate, _) in bank.pattern[0].dropout().items() if rate}
+    own = torch.tensor([[1, 1, 1, 1, 1], [1, 0, 1, 0, 1], [0, 0, 0, 0, 0]]).bool()
+    members = [bank.member(fold) for fold in range(F)]
+    logits, maps = bank(x, masks, own)
+    assert logits.shape == (F, B, C)
+    (logits.square() * own[:, :, None]).sum().backward()
+    for fold, module in enumerate(members):
+        alone, seen = module(x, masks, own[fold])
+        torch.testing.assert_close(logits[fold], alone, atol=1e-5, rtol=1e-5)
+        assert tuple(sorted(maps)) == tuple(sorted(seen)) == module.maps
+        (alone.square() * own[fold][:, None]).sum().backward()
+        for key, value in module.named_parameters():
+            together = bank.get_parameter(key.replace(".", "/")).grad
+            assert together is not None
+            torch.testing.assert_close(together[fold], value.grad, atol=1e-4, rtol=1e-4, msg=key)
+        for key, value in module.named_buffers():
+            assert value.isfinite().all()
+            stacked = bank.get_buffer(key.replace(".", "/"))[fold]
+            torch.testing.assert_close(stacked, value, atol=1e-5, rtol=1e-5, msg=key)
+
+
+@every_option
+def test_a_member_answers_as_the_bank_and_is_rebuilt(name: str, options: dict[str, Any]) -> None:
+    bank, x = different_folds(name, options)
+    module = bank.member(1)
+    again = build_plain(name, **module.arguments)
+    again.load_state_dict(module.state_dict())
+    torch.testing.assert_close(again(x)[0], bank(x)[0][1], atol=1e-5, rtol=1e-5)
+
+
+@every_option
+def test_first_weights_depend_on_the_seed_alone(name: str, options: dict[str, Any]) -> None:
+    torch.manual_seed(5)
+    one, state = build_bank(name, 2, seed=3, **options), torch.get_rng_state()
+    torch.manual_seed(5)
+    assert torch.equal(torch.get_rng_state(), state)
+    same, other = (build_bank(name, 1, seed=seed, **options) for seed in (3, 4))
+    for key, value in one.state_dict().items():
+        assert torch.equal(value[0], value[1])
+        assert torch.equal(value[0], same.state_dict()[key][0])
+    assert any(not torch.equal(v[0], other.state_dict()[k][0]) for k, v in one.named_parameters())
+
+
+@every_option
+def test_size_and_memory_are_told_without_building(name: str, options: dict[str, Any]) -> None:
+    numbers = sum(value.numel() for value in build_plain(name, **options).parameters())
+    assert count_parameters(name, **options) == numbers
+    few, many = (fold_bytes(name, batch=batch, clipped=False, **options) for batch in (1, 64))
+    assert many > few > 4 * 4 * numbers
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_states_of_the_gru_are_those_of_pytorch(bidirectional: bool) -> None:
+    ours = build_plain("gru", **VECTORS, lstm_size=5, layers=2, bidirectional=bidirectional)
+    rival = torch.nn.GRU(D, 5, num_layers=2, bidirectional=bidirectional, batch_first=True)
+    ours.gru.load_state_dict(rival.state_dict())
+    x = torch.randn(B, K, D)
+    torch.testing.assert_close(ours.gru(x), rival(x)[0])
+
+
+def test_normalisation_is_that_of_pytorch_where_all_clips_are_its_own() -> None:
+    ours, rival = OwnNorm(4), torch.nn.BatchNorm2d(4)
+    for _ in range(3):
+        y = 2 * torch.randn(6, 4, 5, 5) + 1
+        torch.testing.assert_close(ours(y, torch.ones(6).bool()), rival(y))
+    torch.testing.assert_close(ours.running_mean, rival.running_mean)
+    torch.testing.assert_close(ours.running_var, rival.running_var)
+    torch.testing.assert_close(ours(y), rival.eval()(y))
+
+
+def test_normalisation_sees_no_other_clip_whatever_it_holds() -> None:
+    own, before = torch.tensor([1, 0, 1]).bool(), OwnNorm(2)
+    y = torch.randn(3, 2, 4)
+    expected, after = before(y, own), OwnNorm(2)
+    y[1] = float("inf")
+    assert torch.equal(after(y, own)[[0, 2]], expected[[0, 2]])
+    assert torch.equal(after.running_var, before.running_var)
+
+
+def test_ststnet_counts_what_its_authors_count() -> None:
+    named = dict(build_plain("ststnet", **BIG).named_parameters())
+    numbers = {name: value.numel() for name, value in named.items()}
+    assert sum(numbers.values()) == 1683
+    assert sum(n for name, n in numbers.items() if not name.startswith("bn")) == 1651
+
+
+class Published(torch.nn.Module):
+    """The published layout of STSTNet's weights, invented here."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        for n, filters in enumerate((3, 5, 8), 1):
+            setattr(self, f"conv{n}", torch.nn.Conv2d(3, filters, 3, padding=2))
+            setattr(self, f"bn{n}", torch.nn.BatchNorm2d(filters))
+        self.fc = torch.nn.Linear(400, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        found = []
+        for n in (1, 2, 3):
+            y = self.get_submodule(f"bn{n}")(self.get_submodule(f"conv{n}")(x).relu())
+            found.append(torch.nn.functional.max_pool2d(y, 3, 3, 1))
+        return self.fc(torch.nn.functional.avg_pool2d(torch.cat(found, 1), 2).flatten(1))
+
+
+def test_ststnet_takes_published_weights() -> None:
+    rival = Published()
+    rival(torch.randn(4, 3, 28, 28))  # gives the statistics values
+    ours, x = build_plain("ststnet", **BIG), torch.randn(2, 1, 28, 28, 3)
+    assert isinstance(ours, Head)
+    load_published(ours, rival.state_dict())
+    expected = rival.eval()(x[:, 0].permute(0, 3, 1, 2))
+    torch.testing.assert_close(ours(x.flatten(2, 3))[0], expected)
+
+
+def test_weights_of_another_model_are_refused() -> None:
+    state = Published().state_dict()
+    head = build_plain("ststnet", **BIG)
+    assert isinstance(head, Head)
+    with pytest.raises(InputError, match=r"lacks bn1.bias; give this model's"):
+        load_published(head, {n: v for n, v in state.items() if n != "bn1.bias"})
+    with pytest.raises(InputError, match=r"fc.bias is \(5,\), the model's is \(3,\)"):
+        load_published(head, state | {"fc.bias": torch.zeros(5)})
+    pool = build_plain("mean-pool", **VECTORS)
+    assert isinstance(pool, Head)
+    with pytest.raises(InputError, match="2 faults") as told:
+        load_published(pool, {"fc.weight": torch.zeros(C, D), "more": torch.zeros(1)})
+    assert "lacks fc.bias" in str(told.value)
+    assert "holds more, which the model has not" in str(told.value)
+
+
+def test_regions_that_are_no_square_of_pixels() -> None:
+    with pytest.raises(InputError, match=r"ststnet takes maps pixel by pixel but .* 50 regions"):
+        build_plain("ststnet", channels=3, classes=3, keyframes=1, regions=50)
