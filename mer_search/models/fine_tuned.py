@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from mer_search.models.catalogue import Plain
-from mer_search.models.head import Maps
+from mer_search.models.head import Head, Maps
 
 
 class FineTuned(nn.Module):
@@ -60,7 +60,10 @@ class FineTuned(nn.Module):
         self, x: Tensor, masks: Maps | None = None, own: Tensor | None = None
     ) -> tuple[Tensor, Maps]:
         """Logits [B,C] and attention maps of x [B,K,R0,D0], or [B,K+1,R0,D0] with the onset."""
-        answer: tuple[Tensor, Maps] = self.head(self.rows(x), masks, own)
+        rows = self.rows(x)
+        answer: tuple[Tensor, Maps] = (
+            self.head(rows, masks, own) if isinstance(self.head, Head) else self.head(rows, masks)
+        )
         return answer
 
     def rows(self, x: Tensor) -> Tensor:

@@ -25,9 +25,12 @@ BACKBONE = {"name": "facenet-casia", "weights": "random", "trainable": "last-blo
 
 
 def trial(attention: str = "none", reference: str = "none", **train: Any) -> Trial:
+    """`attention` may name another model instead."""
+    sizes = {"attention": attention, "lstm_size": 4, "attention_size": 4}
+    model = {"name": "gru", "lstm_size": 4} if attention == "gru" else sizes
     return Trial.model_validate({
         "features": {"backbone": BACKBONE, "keyframes": {"count": K}, "reference": reference},
-        "model": {"attention": attention, "lstm_size": 4, "attention_size": 4},
+        "model": model,
         "train": {"epochs": 2, "batch_size": 4, "learning_rate": 0.01, **train},
     })  # fmt: skip
 
@@ -55,7 +58,8 @@ def with_onset(features: FeatureSet) -> FeatureSet:
 HELD = np.arange(N) // 3 == np.arange(3)[:, None]
 OPTIONS = [
     ("none", "none", {"clip_norm": 0.5, "class_weights": "balanced"}),
-    ("spatial-temporal", "onset", {"precision": "bf16", "schedule": "cosine"}),
+    ("spatial-temporal", "onset", {"precision": "bf16", "schedule": "cosine", "epochs": 1}),
+    ("gru", "onset", {"label_smoothing": 0.1}),
 ]
 
 
@@ -74,11 +78,11 @@ def test_a_held_out_clip_changes_no_bit_of_its_fold(
 ) -> None:
     given, settings = with_onset(features), trial(attention, reference, **train)
     given = given if reference == "onset" else features
-    before = tuned(given, settings)
+    before = tuned(given, settings, HELD[:2])
     x, label = given.x.copy(), given.label.copy()
     x[HELD[1]] *= -3
     label[HELD[1]] = 1 - label[HELD[1]]
-    after = tuned(replace(given, x=x, label=label), settings)
+    after = tuned(replace(given, x=x, label=label), settings, HELD[:2])
     assert same(before[1], after[1])
     assert not same(before[0], after[0])
     alone = tuned(given, settings, HELD[1:2])
@@ -114,7 +118,7 @@ def test_checkpointing_changes_no_number_and_asks_for_less(features: FeatureSet)
 
 def test_what_can_be_learnt_is_learnt_and_scored_by_its_own_fold(features: FeatureSet) -> None:
     folds = make_folds(features.subject, features.label)
-    settings = trial("temporal", epochs=12)
+    settings = trial("temporal", epochs=6)
     blocks = [run_block(features, folds, i, trial=settings) for i in range(len(folds.blocks))]
     probs = {key: p for block in blocks for key, p in zip(block.keys, block.probs, strict=True)}
     assert sorted(probs) == sorted(features.keys)
@@ -122,8 +126,8 @@ def test_what_can_be_learnt_is_learnt_and_scored_by_its_own_fold(features: Featu
     found = np.array([probs[key].argmax() for key in features.keys])
     assert (found == features.label).mean() > 0.85
     more = replace(features, x=np.concatenate([features.x, features.x + 0.1]))
-    again = score(more, HELD, settings)
-    assert sorted(again.clip.tolist()) == list(range(N)), "versions are not scored"
+    again = score(more, HELD[:1], trial(epochs=1))
+    assert again.clip.tolist() == [0, 1, 2], "versions are not scored"
 
 
 def test_memory_and_time_are_told_before_and_too_little_is_refused(
