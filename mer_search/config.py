@@ -213,6 +213,18 @@ def leaves(settings: type[Settings] = Trial, prefix: str = "") -> dict[str, Any]
     return found
 
 
+def later_leaves(settings: type[Settings] = Trial, prefix: str = "") -> dict[str, Any]:
+    """The leaves that came after the first searches, with the values at which none counts."""
+    found: dict[str, Any] = {}
+    for name, field in settings.model_fields.items():
+        path, kind = f"{prefix}{name}", field.annotation
+        if isinstance(kind, type) and issubclass(kind, Settings):
+            found |= (leaves if name in settings.later else later_leaves)(kind, f"{path}.")
+        elif name in settings.later:
+            found[path] = field.default
+    return found
+
+
 def options(settings: type[Settings], name: str) -> tuple[Any, ...]:
     """The words a field accepts, or () where it accepts a range."""
     return get_args(settings.model_fields[name].annotation)

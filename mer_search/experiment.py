@@ -25,6 +25,7 @@ from mer_search.config import (
     Settings,
     Trial,
     digest_of,
+    later_leaves,
 )
 
 KINDS = ("choice", "int", "float")
@@ -182,7 +183,9 @@ class Experiment:
         file = self.as_file()
         named = ("sampler", "seed", "racing", "first", "constraints")
         search = {key: file["search"][key] for key in named}
-        kept = {key: file[key] for key in ("features", "model", "train")}
+        flat = {**self.fixed, **{path: d.as_file() for path, d in self.domains.items()}}
+        late = later_leaves()
+        kept = nest({p: v for p, v in flat.items() if p not in late or v != late[p]})
         # Outer groups are searches beside this one: they may be asked for when it is done.
         kept["evaluation"] = {k: v for k, v in file["evaluation"].items() if k != "outer"}
         return {**kept, "search": search, "data": {"reader": self.data.reader,

@@ -49,7 +49,7 @@ class Plan:
 
     def as_record(self) -> dict[str, Any]:
         """As trial.json keeps it."""
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
     @property
     def told(self) -> str:
