@@ -1,6 +1,7 @@
 """What racing costs and loses: a ledger of complete trials replayed under every rule.
 
     python benchmarks/racing_replay.py                        # simulated trials of known worth
+    python benchmarks/racing_replay.py --ledger STORE/NAME    # any search's complete trials
     python benchmarks/racing_replay.py --ledger trials.npz    # probs [M,N,C], label, subject [N]
     python benchmarks/racing_replay.py --hopeless             # as many hopeless trials beside them
 
@@ -23,12 +24,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from estimates import WORLDS, World, draw_people, draw_predictions, truth
+from estimates import WORLDS, World, draw_predictions, draw_sample, truth
 from numpy.typing import NDArray
 
 from mer_search.loso.estimates import correct
 from mer_search.loso.folds import auto_blocks, make_folds
+from mer_search.loso.ledger import Ledger as Store
 from mer_search.loso.metrics import SubjectCounts, uf1
+from mer_search.loso.result import read_results
 from mer_search.search.racing import RULES, Race, count_by_fold, decide, prefix_score
 
 
@@ -58,7 +61,13 @@ class Run:
 
 
 def stored(path: Path) -> Ledger:
-    """A ledger from an .npz with probs [M, N, C], label [N], subject [N] ("dataset/subject")."""
+    """The finished trials of STORE/NAME, or of an .npz: probs [M, N, C], label [N], subject [N]
+    ("dataset/subject")."""
+    if path.is_dir():
+        results = read_results(Store(str(path.parent), path.name))
+        done = [result for result in results if result.complete]
+        predicted = np.stack([result.probs.argmax(-1) for result in done])
+        return Ledger(predicted, done[0].protocol.label, list(done[0].protocol.subject))
     with np.load(path) as data:
         subject = [tuple(str(name).split("/", 1)) for name in data["subject"]]
         return Ledger(data["probs"].argmax(-1), data["label"].astype(int), subject)  # type: ignore[arg-type]
@@ -67,10 +76,11 @@ def stored(path: Path) -> Ledger:
 def simulated(world: World, trials: int, expected: Callable[[Any], Any], seed: int) -> Ledger:
     """Trials whose expected UF1 on a fresh sample is known."""
     rng = np.random.default_rng(seed)
-    label, who = draw_people(world, rng)
+    people = draw_sample(world, rng)
     worths = world.worth + world.spread * rng.standard_normal(trials)
-    predicted = draw_predictions(world, worths, label, who, rng)
-    return Ledger(predicted, label, [("sim", f"s{s:03d}") for s in who], expected(worths))
+    predicted = draw_predictions(world, worths, people, rng)
+    who = [("sim", f"s{s:03d}") for s in people.subject]
+    return Ledger(predicted, people.label, who, expected(worths))
 
 
 def with_hopeless(ledger: Ledger, seed: int = 0) -> Ledger:

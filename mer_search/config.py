@@ -182,6 +182,7 @@ class Search(Settings):
     max_hours: Annotated[float, Field(gt=0.0)] | None = None  # of one launch
     max_folds: Positive | None = None  # fold trainings of the whole search
     confirm: Annotated[int, Field(ge=0)] = 0  # fresh seeds for each of the best three at the end
+    history: Annotated[int, Field(ge=20)] | None = None  # trials that guide the sampler; None: all
     seed: Annotated[int, Field(ge=0)] = 0
     concurrency: Literal["auto"] | Positive = "auto"
     racing: Racing = Racing()

@@ -24,6 +24,7 @@ from mer_search.loso.result import choose, read_results
 from mer_search.loso.stores import existing
 
 if TYPE_CHECKING:
+    from mer_search.experiment import Experiment
     from mer_search.export import ExportedModel
 
 STORE = "./mer-runs"
@@ -52,6 +53,21 @@ def launch(
         MerSearchError: what `mer-search launch` would tell.
     """
     _check_ray()
+    experiment = _asked(space, name, trials, settings)
+    ledger = Ledger(_store(store), experiment.name)
+    _run(experiment, ledger, tracking, address=address, device=device)
+    return results(experiment.name, store=store)
+
+
+def _run(
+    experiment: Experiment,
+    ledger: Ledger,
+    tracking: str | None,
+    *,
+    address: str | None,
+    device: str,
+) -> None:
+    """The search, shown below the cell and in MLflow."""
     from rich.console import Console
 
     from mer_search.features.cache import Cache
@@ -61,24 +77,26 @@ def launch(
     from mer_search.search.mirroring import Mirroring
     from mer_search.search.nested import launch as stage
 
-    wanted = {**(settings or {})}
-    wanted |= {} if name is None else {"name": name}
-    wanted |= {} if trials is None else {"search.trials": trials}
-    experiment = space_file.read(space, [f"{path}={value}" for path, value in wanted.items()])
-    ledger, screen = Ledger(_store(store), experiment.name), Screen(Console())
+    screen = Screen(Console())
     mirror = Mirroring(
         ledger, tracking or os.environ.get("MLFLOW_TRACKING_URI"), screen.says,
         report=lambda: page.render(compare([ledger])),
     )  # fmt: skip
     try:
-        stage(
-            experiment, store=ledger.store, cache=Cache.default(), address=address, device=device,
-            progress=screen.extracts, watchers=(screen, mirror),
-        )  # fmt: skip
+        stage(experiment, store=ledger.store, cache=Cache.default(), progress=screen.extracts,
+              watchers=(screen, mirror), address=address, device=device)  # fmt: skip
     finally:
         screen.close()
         mirror.close()
-    return results(experiment.name, store=store)
+
+
+def _asked(
+    space: str, name: str | None, trials: int | None, settings: Mapping[str, Any] | None
+) -> Experiment:
+    wanted = {**(settings or {})}
+    wanted |= {} if name is None else {"name": name}
+    wanted |= {} if trials is None else {"search.trials": trials}
+    return space_file.read(space, [f"{path}={value}" for path, value in wanted.items()])
 
 
 def _check_ray() -> None:

@@ -156,6 +156,8 @@ def served(tmp_path: Path) -> Iterator[Callable[..., str]]:
             started.append(subprocess.Popen(
                 [each.replace("PORT", port) for each in command], stdout=log, stderr=log,
                 start_new_session=True,
+                # MLflow would start seven processes for jobs that nobody asks for here.
+                env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
             ))  # fmt: skip
         for _ in range(600):
             with suppress(OSError), socket.create_connection(("127.0.0.1", int(port)), 1):

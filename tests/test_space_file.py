@@ -34,7 +34,13 @@ def test_every_shipped_space_resolves_and_survives_its_own_form(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     names = space_file.shipped()
-    assert set(names) >= {"quickstart", "casme2_paper", "casme2_inputs", "casme2_fine_tuned", "megc2019_flow_maps"}
+    assert set(names) >= {
+        "quickstart",
+        "casme2_paper",
+        "casme2_inputs",
+        "casme2_fine_tuned",
+        "megc2019_flow_maps",
+    }
     for name, file in names.items():
         for variable in re.findall(r"\$\{(\w+)\}", file.read_text()):
             monkeypatch.setenv(variable, "somewhere")

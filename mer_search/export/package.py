@@ -60,8 +60,7 @@ def export_trial(
         out: a new or empty folder; in the end complete, or as it was before.
         dataset: the search's clips; None reads them from where the search was launched.
         seeds: trainings whose answers are averaged; None: as many as the search's folds had.
-        portable: whether the ONNX and torch.export files are written, about a minute for a
-            face network.
+        portable: write the ONNX and torch.export files, too: a minute for a face network.
         register: `MODEL@ALIAS` in the model registry of `tracking` (None: the store's own).
 
     Raises:
@@ -76,17 +75,13 @@ def export_trial(
     shelf = registry.shelf_of(register, ledger, tracking) if register else None
     with unfinished(out) as folder:
         chosen = read_chosen(ledger, trial)
-        count = chosen.experiment.evaluation.seeds if seeds is None else seeds
-        clips = clips_of(chosen, dataset)
-        trained = refit(clips, chosen.trial, cache=cache, device=device, seeds=count)
+        trained = refit(clips_of(chosen, dataset), chosen.trial, cache=cache, device=device,
+                        seeds=seeds or chosen.experiment.evaluation.seeds)  # fmt: skip
         settings = write(folder, chosen, trained, portable=portable)
         registry.save_pyfunc(folder, folder / "mlflow")
     told = {"model": str(place_of(out)), "search": chosen.search, "trial": settings["number"],
             "clips": settings["data"]["clips"], "classes": settings["classes"]}  # fmt: skip
-    if shelf:
-        told["version"] = registry.register_model(place_of(out), shelf)
-        told["registered"] = f"models:/{shelf.model}@{shelf.alias}"
-    return told
+    return {**told, **registry.registered(place_of(out), shelf)} if shelf else told
 
 
 def place_of(out: Path) -> Path:

@@ -75,11 +75,7 @@ def refit(
         *(_member(features, trial, seed, device=device) for seed in chosen), strict=True
     )
     probs = np.mean(answers, 0)
-    if bad := int((~np.isfinite(probs)).any(1).sum()):
-        raise MerSearchError(
-            f"training on all subjects diverged: {bad} of {len(probs)} clips have probabilities "
-            "that are not numbers; export another trial with --trial"
-        )
+    _check_finite(probs)
     lengths = [len(clip.frames) for clip in dataset.clips]
     return Refit(
         head=Ensemble(members),
@@ -111,6 +107,14 @@ def _member(
         seed=seed,
     )
     return bank.member(0).cpu(), predict_all(bank, features.itself)[0]
+
+
+def _check_finite(probs: NDArray[np.float32]) -> None:
+    if bad := int((~np.isfinite(probs)).any(1).sum()):
+        raise MerSearchError(
+            f"training on all subjects diverged: {bad} of {len(probs)} clips have probabilities "
+            "that are not numbers; export another trial with --trial"
+        )
 
 
 def _example(dataset: DataSet, trial: Trial) -> NDArray[Any]:

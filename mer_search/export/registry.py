@@ -98,6 +98,12 @@ def save_pyfunc(package: Path, out: Path) -> None:
         )
 
 
+def registered(package: Path, shelf: Shelf) -> dict[str, str]:
+    """The new version of a registered package, and the address that loads it."""
+    version = register_model(package, shelf)
+    return {"version": version, "registered": f"models:/{shelf.model}@{shelf.alias}"}
+
+
 def register_model(package: Path, shelf: Shelf) -> str:
     """Logs a package's pyfunc as a run and registers it; returns the version.
 

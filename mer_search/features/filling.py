@@ -30,7 +30,7 @@ from mer_search.features.placing import Report, look, stored
 
 log = logging.getLogger(__name__)
 SLOW_BF16 = (
-    "precision bf16: this processor has no bf16 instructions, so bf16 will be many times slower "
+    "precision bf16: this processor has no bf16 instructions, so bf16 will be several times slower "
     "than fp32 here; set features.backbone.precision to fp32, or extract where there are some"
 )
 

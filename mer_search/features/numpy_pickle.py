@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -60,9 +61,14 @@ class _Array:
         return flat.reshape(self.shape, order="F" if self.fortran else "C").copy()
 
 
-class _Reader(pickle.Unpickler):
-    """An unpickler that knows numpy's few names, and these as records only."""
+class _Reader(pickle._Unpickler):
+    """An unpickler that knows numpy's few names, and these as records only.
 
+    Not the one written in C: that one takes as much memory as a torn file names.
+    """
+
+    read: Any
+    append: Any
     known: ClassVar[dict[str, Any]] = {
         "multiarray._reconstruct": lambda *_: _Array(),
         "numeric._frombuffer": lambda content, kind, shape, order: _Array(
@@ -73,6 +79,15 @@ class _Reader(pickle.Unpickler):
         "_codecs.encode": lambda text, _: text.encode("latin-1"),
         "__builtin__.bytes": lambda: b"",  # how old protocols write no bytes
         "collections.OrderedDict": dict,
+    }
+
+    def load_bytearray8(self) -> None:
+        (size,) = struct.unpack("<Q", self.read(8))
+        self.append(self.read(size))  # Python's own fills `size` bytes before it looks for them
+
+    dispatch: ClassVar[dict[int, Any]] = {
+        **pickle._Unpickler.dispatch,
+        pickle.BYTEARRAY8[0]: load_bytearray8,
     }
 
     def find_class(self, module: str, name: str) -> Any:
@@ -96,8 +111,8 @@ def read(path: Path) -> dict[str, NDArray[Any]]:
         return {_text(key): _values(value) for key, value in found.items()}
     # A file that is no pickle can fail in each of these ways; none of them runs any of it.
     except (
-        pickle.UnpicklingError, EOFError, TypeError, AttributeError, LookupError, OverflowError,
-        MemoryError, RecursionError,
+        pickle.UnpicklingError, struct.error, EOFError, TypeError, AttributeError, LookupError,
+        OverflowError, MemoryError, RecursionError, AssertionError,
     ) as problem:  # fmt: skip
         raise ValueError(f"is no pickle of arrays ({problem})") from problem
 

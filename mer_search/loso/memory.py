@@ -35,6 +35,7 @@ class Plan:
 
     Attributes:
         width: folds of a bank.
+        wanted: folds of a bank if memory did not matter.
         folds: of the largest block.
         needs: bytes of a bank in training, with the features.
         given: bytes that the trial may plan with.
@@ -42,6 +43,7 @@ class Plan:
     """
 
     width: int
+    wanted: int
     folds: int
     needs: int
     given: int
@@ -54,10 +56,11 @@ class Plan:
     @property
     def told(self) -> str:
         """The plan in a sentence."""
-        size = f"{self.needs / 2**30:.2f} GB of {self.given / 2**30:.2f} GB"
+        size = f"{_size(self.needs)} of {_size(self.given)}"
         if self.seconds is not None:
             return f"{self.folds} folds one after another: {size}, about {self.seconds:.0f} s each"
         cut = "" if self.width == self.folds else f" of {self.folds}"
+        cut += ", for lack of memory" if self.width < self.wanted else ""
         return f"{self.width} folds at once{cut}: {size}"
 
 
@@ -105,9 +108,14 @@ def plan(
     )
     bank_width(half, folds=1, per_fold=per_fold, shared=shared)  # refuses what cannot run at all
     given = max(given, shared + per_fold)
-    width = bank_width(given, folds=folds, per_fold=per_fold, shared=shared)
-    width = min(width, most_folds(trial.model.name, per_fold))
-    return Plan(width, folds, shared + width * per_fold, given)
+    wanted = min(folds, most_folds(trial.model.name, per_fold))
+    width = min(wanted, bank_width(given, folds=folds, per_fold=per_fold, shared=shared))
+    return Plan(width, wanted, folds, shared + width * per_fold, given)
+
+
+def _size(count: int) -> str:
+    """Bytes as people read them."""
+    return f"{count / 2**30:.1f} GB" if count >= 2**30 else f"{count / 2**20:.1f} MB"
 
 
 def _fine_tuned(features: FeatureSet, folds: int, trial: Trial, *, device: str, given: int) -> Plan:
@@ -116,7 +124,7 @@ def _fine_tuned(features: FeatureSet, folds: int, trial: Trial, *, device: str, 
     needs = fine_needs.bytes_of(tuning)
     bank_width(given, folds=1, per_fold=needs.fold, shared=needs.shared)
     seconds = fine_needs.seconds_of(tuning)
-    return Plan(folds, folds, needs.shared + needs.fold, given, seconds)
+    return Plan(folds, folds, folds, needs.shared + needs.fold, given, seconds)
 
 
 def narrower(width: int, device: str) -> int:

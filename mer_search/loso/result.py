@@ -116,6 +116,28 @@ class LosoResult:
         return points
 
 
+@dataclass(frozen=True)
+class Standing:
+    """What is kept in memory of each of ten thousand trials: no block, no map.
+
+    Attributes:
+        predicted: class of each clip [N] where all folds are done, else nothing.
+    """
+
+    record: TrialRecord
+    folds_done: int
+    complete: bool
+    scores: dict[str, float]
+    predicted: NDArray[np.int8]
+
+    @classmethod
+    def of(cls, result: LosoResult) -> Standing:
+        """A trial without its blocks."""
+        classes = result.probs.argmax(1) if result.complete else np.empty(0)
+        return cls(result.record, result.folds_done, result.complete, result.scores,
+                   classes.astype(np.int8))  # fmt: skip
+
+
 def read_protocol(ledger: Ledger) -> Protocol:
     """The protocol of a stored search. Raises DamagedRecord, or FileNotFoundError."""
     return Protocol.from_json(ledger.folds())
@@ -181,11 +203,14 @@ def scores_of(probs: Probs, label: NDArray[np.int64]) -> dict[str, float]:
 def subject_counts(finished: Sequence[LosoResult]) -> metrics.SubjectCounts:
     """Counts per subject of trials with all folds; clips in the order of their keys, so that
     searches over the same clips line up whatever the order of their folds."""
-    protocol = finished[0].protocol
+    return counts_of(finished[0].protocol, np.stack([each.probs.argmax(1) for each in finished]))
+
+
+def counts_of(protocol: Protocol, predicted: NDArray[np.integer[Any]]) -> metrics.SubjectCounts:
+    """The same from the predicted classes of M trials [M,N]."""
     order = np.argsort(np.array(protocol.keys))
     place = {name: index for index, name in enumerate(sorted(set(protocol.subject)))}
     subject = np.array([place[each] for each in protocol.subject])
-    predicted = np.stack([result.probs.argmax(1) for result in finished])
     return metrics.count_by_subject(
         predicted[:, order], protocol.label[order], subject[order], classes=len(protocol.classes)
     )

@@ -76,28 +76,23 @@ def run_block(
 
     Args:
         features: assembled with `regions_of(trial.model)`.
-        width: folds trained at once; None asks `memory.plan`. The result does not depend on it.
-            Halved where memory runs out all the same.
-        says: hears of that.
-        seeds: each fold is trained so many times, from `seeds_of`, and the probabilities averaged.
+        width: folds trained at once, halved where memory runs out all the same; None asks
+            `memory.plan`. The result does not depend on it.
+        says: hears of halving.
+        seeds: trainings of each fold, from `seeds_of`, whose probabilities are averaged.
 
     Raises:
         InputError: not even one fold fits in memory, or features that are not finite.
         MerSearchError: training diverged.
     """
     begun, held_out = time.perf_counter(), folds.held_out[slice(*folds.blocks[index])]
-    if width is None:
-        width = plan(features, len(held_out), trial, device=device).width
+    width = width or plan(features, len(held_out), trial, device=device).width
 
     def train(rows: NDArray[np.bool_]) -> HeldOut | None:
         return _trained(features, rows, trial, device=device, seeds=seeds)
 
     found = _joined(_in_banks(held_out, width, train, device=device, says=says))
-    if bad := int((~np.isfinite(found.probs)).any(1).sum()):
-        raise MerSearchError(
-            f"training diverged: {bad} of {len(found.probs)} held-out clips have probabilities "
-            "that are not numbers; lower train.learning_rate or set train.clip_norm"
-        )
+    _check_finite(found)
     return FoldBlock(
         keys=tuple(features.keys[clip] for clip in found.clip),
         probs=found.probs,
@@ -106,6 +101,14 @@ def run_block(
         finished=time.time(),
         maps=found.maps,
     )
+
+
+def _check_finite(found: HeldOut) -> None:
+    if bad := int((~np.isfinite(found.probs)).any(1).sum()):
+        raise MerSearchError(
+            f"training diverged: {bad} of {len(found.probs)} held-out clips have probabilities "
+            "that are not numbers; lower train.learning_rate or set train.clip_norm"
+        )
 
 
 def _in_banks(

@@ -33,7 +33,8 @@ class Proposals:
     Attributes:
         study: what users see: the search's trials, stopped ones PRUNED.
         guide: what the sampler sees: the same study, or a private one where the sampler ignores
-            PRUNED trials (gp gets their forecast as final score) or earlier searches come first.
+            PRUNED trials (gp gets their forecast as final score), earlier searches come first, or
+            `search.history` limits it. A private one is made at the first ask.
 
     Args:
         warm: trials of earlier searches that are points of this one's space.
@@ -49,17 +50,16 @@ class Proposals:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.experiment, search = experiment, experiment.search
         self.study = self.guide = new_study(experiment)
-        warm = tuple(warm)
-        self.private = bool(warm) or search.sampler == "gp"
-        if self.private:
-            self.guide = new_study(experiment)
+        self.warm = tuple(warm)
+        self.records: dict[int, TrialRecord] = {}
+        self.private = bool(self.warm) or search.sampler == "gp" or search.history is not None
         self.place: dict[int, int] = {}
-        for record in warm:
-            self.guide.add_trial(frozen(record, experiment))
+        self.since: int | None = None
         self.queue = [*search.first, *(space.grid(experiment) if search.sampler == "grid" else ())]
         for record in sorted(records, key=lambda each: each.number):
             self._fill_up_to(record.number)
-            self._add(record)
+            self.records[record.number] = record
+            self.study.add_trial(frozen(record, experiment))
 
     def ask(self) -> tuple[int, dict[str, Any], dict[str, Any]] | None:
         """The next trial: its number, its parameters, and the domains they came from.
@@ -68,6 +68,8 @@ class Proposals:
         that a rebuilt study does not propose them again.
         """
         number, search = len(self.study.get_trials(deepcopy=False)), self.experiment.search
+        if self.private:
+            self._renew(number)
         if number < len(self.queue):
             self.guide.enqueue_trial(self.queue[number])
         elif search.sampler == "grid":
@@ -76,22 +78,33 @@ class Proposals:
         trial = self.guide.ask()
         params = space.suggest(trial, self.experiment)
         drawn = {path: self.experiment.domains[path].as_file() for path in params}
+        self.records[number] = record = TrialRecord(number, "RUNNING", params, drawn)
         if self.private:
             self.place[number] = trial.number
-            self.study.add_trial(
-                frozen(TrialRecord(number, "RUNNING", params, drawn), self.experiment)
-            )
+            self.study.add_trial(frozen(record, self.experiment))
         return number, params, drawn
 
     def tell(self, record: TrialRecord) -> None:
         """The outcome of a trial."""
+        self.records[record.number] = record
         _tell(self.study, record.number, record, self.experiment)
-        if self.private:
+        if record.number in self.place:
             _tell(self.guide, self.place[record.number], self._guiding(record), self.experiment)
 
-    def _add(self, record: TrialRecord) -> None:
-        self.study.add_trial(frozen(record, self.experiment))
-        if self.private:
+    def _renew(self, number: int) -> None:
+        """Makes the guide anew where trial `number` is the first of a new part of the history.
+
+        The guide is a function of the trials before that part, so that a rebuilt one is equal.
+        """
+        most = self.experiment.search.history
+        since = 0 if most is None else number - number % max(1, most // 2)
+        if since == self.since:
+            return
+        self.since, self.place, self.guide = since, {}, new_study(self.experiment)
+        for record in self.warm:
+            self.guide.add_trial(frozen(record, self.experiment))
+        records = [self.records[each] for each in sorted(self.records)]
+        for record in records if most is None else recalled(records, since, most):
             self.place[record.number] = len(self.guide.get_trials(deepcopy=False))
             self.guide.add_trial(frozen(self._guiding(record), self.experiment))
 
@@ -106,6 +119,17 @@ class Proposals:
         """Numbers are positions in an Optuna study: a gap in the ledger becomes failed trials."""
         while len(self.study.get_trials(deepcopy=False)) < number:
             self.study.add_trial(optuna.trial.create_trial(state=TrialState.FAIL))
+
+
+def recalled(records: list[TrialRecord], since: int, most: int) -> list[TrialRecord]:
+    """What a sampler with a limited history is shown: the best quarter of `most` and the latest
+    three of the trials before number `since`, all later ones, and all that run."""
+    ended = [each for each in records if each.number < since and each.state != "RUNNING"]
+    finished = [each for each in ended if each.state == "COMPLETE"]
+    best = sorted(finished, key=lambda each: (-each.values[-1], each.number))[: most // 4]
+    kept = {each.number for each in [*best, *ended[max(0, len(ended) - (most - most // 4)) :]]}
+    old = {each.number for each in ended} - kept
+    return [each for each in records if each.number not in old]
 
 
 def new_study(experiment: Experiment, **place: Any) -> optuna.Study:

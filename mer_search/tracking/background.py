@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from mer_search.loso.ledger import Ledger
 
 PAUSE = 2.0  # seconds between two syncs
 LONGEST = 60.0  # seconds between two attempts while MLflow is away
-SLOW = 5.0  # seconds without an answer after which the end of a search does not wait for one
+SLOW = 10.0  # seconds without a server's answer after which the end of a search waits no more
 PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
 
 
@@ -76,7 +77,9 @@ class InBackground:
         self._wake.set()
 
     def _late(self) -> bool:
-        return self._asked is not None and time.monotonic() - self._asked > SLOW
+        if self._asked is None or self.uri.startswith("sqlite:"):
+            return False  # a busy machine lays out its own database for longer than that
+        return time.monotonic() - self._asked > (SLOW / 4 if self.trouble else SLOW)
 
     def _beat(self) -> None:
         """MLflow has answered and is asked again."""
@@ -109,7 +112,8 @@ class InBackground:
             # A border: whatever MLflow, its database or its server throws must not end a search.
             except Exception as fault:
                 if not self.trouble:
-                    self.says(f"MLflow does not answer ({_short(fault)}); the search goes on")
+                    why = _short(fault)
+                    self.says(f"MLflow at {self.uri} does not answer ({why}); the search goes on")
                 mirror, self._all, self.trouble = None, True, _short(fault)
                 pause = min(2 * pause, LONGEST)
             self._asked = None
@@ -128,5 +132,8 @@ class InBackground:
 
 
 def _short(fault: Exception) -> str:
+    """The cause within what HTTP's layers say around it, or the first line."""
+    if cause := re.search(r"Read timed out|Connection refused|Connection aborted", str(fault)):
+        return cause[0].lower()
     text = str(fault).strip().splitlines()
     return f"{type(fault).__name__}: {text[0][:200]}" if text else type(fault).__name__

@@ -24,7 +24,7 @@ from mer_search.config import digest_of
 from mer_search.errors import InputError
 from mer_search.loso.ledger import Ledger
 from mer_search.loso.metrics import OBJECTIVES
-from mer_search.loso.result import LosoResult, Protocol, read_protocol, read_result
+from mer_search.loso.result import LosoResult, Protocol, Standing, read_protocol, read_result
 from mer_search.tracking import pages
 from mer_search.tracking.pictures import pictures
 from mer_search.tracking.place import (
@@ -75,7 +75,7 @@ class Mirror:
         self.objective: str = self.file["evaluation"]["objective"]
         self._share_view()
         self.runs = self._find()
-        self.results: dict[int, LosoResult] = {}
+        self.results: dict[int, Standing] = {}
 
     def sync(self, numbers: Iterable[int] | None = None, *, running: bool = True) -> Synced:
         """Brings these trials (None: all) and the search itself up to date.
@@ -88,7 +88,7 @@ class Mirror:
         records = self.ledger.trials() if numbers is None else map(self.ledger.trial, numbers)
         for record in records:
             result = read_result(self.ledger, record, self.protocol)
-            self.results[record.number] = result
+            self.results[record.number] = Standing.of(result)
             written += self._trial(result, parent, running)
             self.beat()
         self._search(parent, running)
@@ -108,8 +108,8 @@ class Mirror:
     def _share_view(self) -> None:
         """The table of this search's trials, which `links` opens."""
         name = f"{SHARED_VIEW}{view_of(self.ledger)}"
-        if name not in self.client.get_experiment(self.experiment).tags:
-            table = pages.view(self.file, runs_of(self.ledger))
+        table = pages.view(self.file, runs_of(self.ledger))
+        if self.client.get_experiment(self.experiment).tags.get(name) != table:
             self.client.set_experiment_tag(self.experiment, name, table)
 
     def _find(self) -> dict[str, Run]:
@@ -183,7 +183,7 @@ class Mirror:
             metrics = [Metric(f"selected.{name}", best.scores[name], at, len(finished))
                        for name in OBJECTIVES]  # fmt: skip
             if not running or over:  # a second for 1,000 trials: not while they run
-                metrics += pages.worth(self.ledger, finished, self.objective, at)
+                metrics += pages.worth(self.ledger, self.protocol, finished, self.objective, at)
         tags = {"mlflow.note.content": pages.note(self.file, self.protocol, ended, best)}
         tags |= pages.weights_tag(self.file, {}) | self._beside(parent, best)
         params = [] if parent.data.params else pages.parameters(self.file, self.protocol)
@@ -192,14 +192,11 @@ class Mirror:
         self._write(parent, metrics, params, tags)
         self.runs[PARENT] = self.client.get_run(parent.info.run_id)
 
-    def _beside(self, parent: Run, best: LosoResult | None) -> dict[str, str]:
+    def _beside(self, parent: Run, best: Standing | None) -> dict[str, str]:
         """Files of the search, a new best's pictures and the table of trials; the tags for them."""
         shown, tags = parent.data.tags, {}
         if shown.get("mer.shown") != LAYOUT:
             self.client.log_dict(parent.info.run_id, self.file, "search.yaml")
-            view = f"{SHARED_VIEW}{view_of(self.ledger)}"
-            table = pages.view(self.file, runs_of(self.ledger))
-            self.client.set_experiment_tag(self.experiment, view, table)
             tags["mer.shown"] = LAYOUT
         if best and shown.get("mer.pictured") != (number := str(best.record.number)):
             self.picture(best, parent, "best")
@@ -207,9 +204,9 @@ class Mirror:
             tags["mer.pictured"] = number
         return tags
 
-    def picture(self, result: LosoResult, run: Run, folder: str = "pictures") -> None:
-        """Puts a trial's pictures beside a run."""
-        for name, figure in pictures(result):
+    def picture(self, trial: Standing, run: Run, folder: str = "pictures") -> None:
+        """Puts a trial's pictures beside a run; they need its blocks."""
+        for name, figure in pictures(read_result(self.ledger, trial.record, self.protocol)):
             self.client.log_figure(run.info.run_id, figure, f"{folder}/{name}")
             self.beat()
 
@@ -272,9 +269,9 @@ def mirror(
             raise InputError(
                 "--pictures", f"there is no trial {pictures_of}; numbers go from 0 to {last}"
             )
-        for number, result in shown.results.items():
+        for number, trial in shown.results.items():
             if pictures_of in ("all", number):
-                shown.picture(result, shown.runs[str(number)])
+                shown.picture(trial, shown.runs[str(number)])
         if report is not None:
             shown.attach("report.html", report)
     return done

@@ -8,13 +8,14 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from mlflow.entities import Metric, Param
 
 from mer_search.experiment import Experiment
 from mer_search.loso.estimates import correct
 from mer_search.loso.ledger import Ledger
 from mer_search.loso.nested import read_nested
-from mer_search.loso.result import LosoResult, Protocol, subject_counts
+from mer_search.loso.result import LosoResult, Protocol, Standing, counts_of
 
 SIZES = (
     "model.attention",
@@ -86,9 +87,13 @@ def weights_tag(file: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str,
     return {"mer.weights": "random"} if weights == "random" and name != "patches" else {}
 
 
-def worth(ledger: Ledger, finished: Sequence[LosoResult], objective: str, at: int) -> list[Metric]:
+def worth(
+    ledger: Ledger, protocol: Protocol, finished: Sequence[Standing], objective: str, at: int
+) -> list[Metric]:
     """Corrected and nested scores with the ends of the objective's intervals, as metrics."""
-    found = correct(subject_counts(finished), objective=objective)
+    found = correct(
+        counts_of(protocol, np.stack([each.predicted for each in finished])), objective=objective
+    )
     told = {f"corrected.{name}": value for name, value in found.corrected.items()}
     ends = {"corrected": found.interval, "selected": found.selected_interval}
     nested = read_nested(ledger, objective)
@@ -140,8 +145,8 @@ def _searched(value: Any) -> bool:
 def note(
     file: Mapping[str, Any],
     protocol: Protocol,
-    ended: Sequence[LosoResult],
-    best: LosoResult | None,
+    ended: Sequence[Standing],
+    best: Standing | None,
 ) -> str:
     """The description of the search in Markdown."""
     objective, name = file["evaluation"]["objective"], file["name"]

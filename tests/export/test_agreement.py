@@ -65,6 +65,7 @@ def test_exported_probabilities_of_faces_are_the_trainers(
 
 @pytest.mark.filterwarnings(MLFLOW)
 @pytest.mark.parametrize("number", range(len(MAP_TRIALS)))
+@pytest.mark.slow
 def test_exported_probabilities_of_maps_are_the_trainers(
     maps: Searched, exported: Exported, number: int
 ) -> None:

@@ -21,6 +21,7 @@ FACES = np.random.default_rng(0).integers(0, 256, (3, 160, 160, 3), dtype=np.uin
     ],
 )
 @pytest.mark.parametrize("name", ["facenet-casia", "facenet-vggface2"])
+@pytest.mark.slow
 def test_facenet_layers(name: str, layer: str, shape: tuple[int, int]) -> None:
     found = build(name, layer, pretrained=False).embed(FACES[:1])
     assert found.shape == (1, *shape)
@@ -47,7 +48,8 @@ def test_vgg_face_has_the_published_size() -> None:
 
 
 # bf16 takes most of a minute on a processor without such instructions
-@pytest.mark.parametrize("precision", ["fp32", pytest.param("bf16", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.slow
 def test_an_embedding_does_not_depend_on_its_batch(precision: str) -> None:
     backbone = build("facenet-casia", "embedding", pretrained=False, precision=precision)
     together = backbone.embed(FACES)
@@ -55,12 +57,14 @@ def test_an_embedding_does_not_depend_on_its_batch(precision: str) -> None:
     np.testing.assert_allclose(together, alone, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_more_images_than_a_batch() -> None:
     backbone = build("facenet-casia", "repeat_1", pretrained=False)
     backbone.batch = 2  # type: ignore[attr-defined]
     assert backbone.embed(FACES).shape == (3, 289, 256)
 
 
+@pytest.mark.slow
 def test_random_weights_are_the_same_every_time_and_leave_the_generator_alone() -> None:
     torch.manual_seed(3)
     first = build("facenet-casia", "repeat_1", pretrained=False).embed(FACES[:1])
@@ -71,6 +75,7 @@ def test_random_weights_are_the_same_every_time_and_leave_the_generator_alone() 
     assert torch.equal(state, torch.random.get_rng_state())
 
 
+@pytest.mark.slow
 def test_folded_norms_change_nothing() -> None:
     net = network("facenet-casia").eval()
     randomise(net)
@@ -87,6 +92,7 @@ def test_folded_norms_change_nothing() -> None:
     torch.testing.assert_close(before, after, atol=1e-5, rtol=0)
 
 
+@pytest.mark.slow
 def test_other_sizes_are_resized() -> None:
     backbone = build("facenet-casia", "repeat_1", pretrained=False)
     assert backbone.embed(FACES[:1, :100, :100]).shape == (1, 289, 256)

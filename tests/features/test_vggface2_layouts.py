@@ -25,6 +25,7 @@ EVERY = [
 
 
 @pytest.mark.parametrize(("name", "layout"), EVERY)
+@pytest.mark.slow
 def test_every_layout_gives_the_same_outputs(
     name: str, layout: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -78,6 +79,7 @@ class TestWrongFiles:
         with pytest.raises(InputError, match=match):
             weights.import_weights(name, file)
 
+    @pytest.mark.slow
     def test_the_other_network(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         _, state = narrow("senet50-vggface2", monkeypatch)
         write_pickle(tmp_path / "se.pkl", state)
@@ -162,6 +164,13 @@ class TestPickle:
     def test_an_array_without_a_type(self, tmp_path: Path) -> None:
         array = b"cnumpy\nndarray\n)R(I1\n(I1\ntN" + b"I00\n" + b"S'abcd'\ntb"
         self.damaged(tmp_path, b"(dS'a'\n" + array + b"s.", "has an array without a type")
+
+    def test_sizes_that_the_file_does_not_have(self, tmp_path: Path) -> None:
+        """The unpickler written in C reserves what is named; this one would end in no memory."""
+        huge = (1 << 60).to_bytes(8, "little")
+        for content in (b"\x80\x05\x96" + huge, b"\x80\x04\x95" + huge, b"\x80\x04\x8e" + huge):
+            self.damaged(tmp_path, content + b"x.", "is no pickle of arrays")
+        self.damaged(tmp_path, b"\x80\x02}r\xff\xff\xff\x7f.", "holds no dict of arrays")
 
     @pytest.mark.parametrize("content", [b"", b"hello", b"\x80\x02", b"cnumpy\ndtype\n)R.", b"0."])
     def test_damage(self, content: bytes, tmp_path: Path) -> None:

@@ -50,12 +50,12 @@ def test_the_bank_takes_half_of_what_is_free(
     cut = plan(features, 26, TRIAL)
     assert 1 <= cut.width < 26
     assert cut.needs <= cut.given == int(0.6 * GB)
-    assert cut.told == f"{cut.width} folds at once of 26: " + (
-        f"{cut.needs / GB:.2f} GB of 0.60 GB"
+    assert cut.told == f"{cut.width} folds at once of 26, for lack of memory: " + (
+        f"{cut.needs / 2**20:.1f} MB of 614.4 MB"
     )
-    assert whole.told == f"26 folds at once: {whole.needs / GB:.2f} GB of 32.00 GB"
-    assert cut.as_record() == {"width": cut.width, "folds": 26, "needs": cut.needs,
-                               "given": cut.given}  # fmt: skip
+    assert whole.told == f"26 folds at once: {whole.needs / 2**20:.1f} MB of 32.0 GB"
+    assert cut.as_record() == {"width": cut.width, "wanted": 26, "folds": 26,
+                               "needs": cut.needs, "given": cut.given}  # fmt: skip
 
 
 def test_trials_that_begin_together_do_not_plan_with_the_same_memory(

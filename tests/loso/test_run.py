@@ -136,6 +136,7 @@ def test_without_spatial_attention_nothing_is_occluded(features: FeatureSet) -> 
     assert set(run_block(pooled_regions, folds, 0, trial=trial).maps) == {"temporal"}
 
 
+@pytest.mark.slow
 def test_further_versions_of_a_held_out_clip_change_no_bit_of_its_fold(
     features: FeatureSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -84,6 +84,7 @@ def test_a_held_out_clip_changes_no_bit_of_its_fold(model: Any, train: Any) -> N
 
 
 @every_option
+@pytest.mark.slow
 def test_one_bank_equals_banks_of_one_fold_and_itself(model: Any, train: Any) -> None:
     x, label, held_out = clips(regions_of(model))
     bank = run(model, train, x, label, held_out)
@@ -170,6 +171,7 @@ def living_tensors() -> int:
 
 
 @every_option
+@pytest.mark.slow
 def test_a_step_leaves_nothing_behind(model: dict[str, Any], train: dict[str, Any]) -> None:
     """A ring through autograd's graph once kept every minibatch's activations to the end."""
     x, label, held_out = clips(regions_of(model))

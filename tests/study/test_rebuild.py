@@ -4,39 +4,31 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import small_study
 from optuna.trial import TrialState
 
-from mer_search import space_file
 from mer_search.experiment import Experiment
 from mer_search.loso.ledger import TrialRecord
 from mer_search.study.rebuild import Proposals
 
 
 def experiment(sampler: str = "tpe") -> Experiment:
-    return space_file.from_dict(
-        {
-            "name": "small",
-            "data": {"reader": "casme2", "root": "here"},
-            "model": {
-                "attention": {"choice": ["none", "temporal"]},
-                "attention_size": {"choice": [8, 16], "when": {"attention": ["temporal"]}},
-                "lstm_size": {"int": [8, 64], "step": 8},
-            },
-            "train": {"learning_rate": {"float": [1e-4, 1e-2], "log": True}},
-            "search": {"sampler": sampler},
-        }
+    return small_study.experiment(
+        {"sampler": sampler},
+        model={
+            "attention": {"choice": ["none", "temporal"]},
+            "attention_size": {"choice": [8, 16], "when": {"attention": ["temporal"]}},
+            "lstm_size": {"int": [8, 64], "step": 8},
+        },
+        train={"learning_rate": {"float": [1e-4, 1e-2], "log": True}},
     )
 
 
 def run(proposals: Proposals, trials: int) -> list[TrialRecord]:
-    records = []
-    for _ in range(trials):
-        number, params, distributions = proposals.ask()
-        record = TrialRecord(number, "RUNNING", params, distributions, started=1.0)
-        value = params["model.lstm_size"] / 64 - 100 * params["train.learning_rate"]
-        records.append(record.ended("COMPLETE", values=(value / 2, value)))
-        proposals.tell(records[-1])
-    return records
+    def worth(params: dict[str, Any]) -> float:
+        return float(params["model.lstm_size"] / 64 - 100 * params["train.learning_rate"])
+
+    return small_study.run(proposals, trials, worth=worth)
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "random"])

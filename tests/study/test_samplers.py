@@ -7,46 +7,18 @@ from typing import Any
 
 import pytest
 from optuna.trial import TrialState
+from small_study import experiment, run
 
 from mer_search import space_file
 from mer_search.errors import InputError
-from mer_search.experiment import Experiment
 from mer_search.loso.ledger import TrialRecord
-from mer_search.study.rebuild import Proposals
+from mer_search.study.rebuild import Proposals, recalled
 from mer_search.study.warm import carry_over
 
 
-def experiment(search: dict[str, Any], **sections: Any) -> Experiment:
-    return space_file.from_dict(
-        {
-            "name": "small",
-            "data": {"reader": "casme2", "root": "here"},
-            "model": {
-                "attention": {"choice": ["none", "temporal"]},
-                "attention_size": {"choice": [8, 16], "when": {"attention": ["temporal"]}},
-                "lstm_size": {"int": [8, 24], "step": 8},
-            },
-            "search": search,
-            **sections,
-        }
-    )
-
-
-def run(proposals: Proposals, trials: int, state: str = "COMPLETE") -> list[TrialRecord]:
-    records: list[TrialRecord] = []
-    for _ in range(trials):
-        if (proposal := proposals.ask()) is None:
-            break
-        number, params, distributions = proposal
-        record = TrialRecord(number, "RUNNING", params, distributions, started=1.0)
-        value = params["model.lstm_size"] / 64
-        record = replace(record, measured={"parameters": 100 * value}, seconds=5.0)
-        records.append(replace(record, state=state, values=(value / 2, value)))
-        proposals.tell(records[-1])
-    return records
-
-
-@pytest.mark.parametrize("sampler", ["tpe", "gp", "random", "grid"])
+@pytest.mark.parametrize(
+    "sampler", ["tpe", pytest.param("gp", marks=pytest.mark.slow), "random", "grid"]
+)
 def test_interrupted_equals_undisturbed(sampler: str) -> None:
     small = experiment({"sampler": sampler, "seed": 3})
     whole = run(Proposals(small), 14)
@@ -104,6 +76,7 @@ def test_gp_learns_the_forecast_of_stopped_trials_and_users_see_them_pruned() ->
     stopped = TrialRecord(number, "STOPPED", params, drawn, (0.2,), sampler={"forecast": 0.3})
     proposals.tell(stopped)
     for found in (proposals, Proposals(experiment({"sampler": "gp"}), [stopped])):
+        found.ask()
         assert found.study.trials[0].state is TrialState.PRUNED
         assert found.study.trials[0].intermediate_values == {0: 0.2}
         assert found.guide.trials[0].state is TrialState.COMPLETE
@@ -186,3 +159,19 @@ def test_a_warm_start_uses_points_of_the_new_space_and_says_what_it_drops() -> N
     run(proposals, 2)
     assert len(proposals.study.trials) == 2
     assert len(proposals.guide.trials) == 2 + len(kept)
+
+
+def test_a_limited_history_is_the_best_and_the_latest_and_survives_interruptions() -> None:
+    small = experiment({"sampler": "tpe", "seed": 3, "history": 20})
+    proposals = Proposals(small)
+    whole = run(proposals, 45)
+    assert len(proposals.study.trials) == 45
+    assert len(proposals.guide.trials) == 20 + 5  # those before 40, and those since
+    for until in (31, 40):
+        rest = run(Proposals(small, whole[:until]), 45 - until)
+        assert [each.params for each in rest] == [each.params for each in whole[until:]]
+    running = [replace(whole[3], state="RUNNING", values=()), *whole[4:40]]
+    shown = [each.number for each in recalled([*whole[:3], *running], 40, 20)]
+    best = sorted(whole[:3] + whole[4:40], key=lambda each: (-each.values[-1], each.number))[:5]
+    latest = {*range(25, 40)}
+    assert shown == sorted({3, *latest, *(each.number for each in best)})

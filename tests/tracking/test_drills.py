@@ -49,7 +49,9 @@ class Server:
                    "--backend-store-uri", f"sqlite:///{self.folder / 'mlflow.db'}",
                    "--artifacts-destination", str(self.folder / "artifacts")]  # fmt: skip
         with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log,
+            # Without seven processes for jobs that nobody asks for here.
+            alone = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, env=alone,
                                             start_new_session=True, cwd=self.folder)  # fmt: skip
         until = time.monotonic() + 120
         while time.monotonic() < until and self.process.poll() is None:
