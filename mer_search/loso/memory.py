@@ -58,7 +58,7 @@ class Plan:
         """The plan in a sentence."""
         size = f"{_size(self.needs)} of {_size(self.given)}"
         if self.seconds is not None:
-            return f"{self.folds} folds one after another: {size}, about {self.seconds:.0f} s each"
+            return f"{self.folds} folds one after another: {size}, about {self.seconds:.1f} s each"
         cut = "" if self.width == self.folds else f" of {self.folds}"
         cut += ", for lack of memory" if self.width < self.wanted else ""
         return f"{self.width} folds at once{cut}: {size}"
