@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from mer_search import __version__
-from mer_search.commands import clusters, data, results, searches
+from mer_search.commands import clusters, data, leaderboard, results, searches
 from mer_search.errors import MerSearchError
 from mer_search.quickstart import quickstart
 
@@ -43,6 +43,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "evaluate": results.evaluate,
     "score": results.score,
     "export-log": results.export_log,
+    "leaderboard": leaderboard.leaderboard,
 }
 for name, command in COMMANDS.items():
     app.command(name)(command)

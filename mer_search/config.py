@@ -26,7 +26,8 @@ from mer_search.feature_settings import Keyframes as Keyframes
 from mer_search.feature_settings import Settings as Settings
 from mer_search.feature_settings import digest_of as digest_of
 
-ModelName = Literal["attention-lstm", "lstm", "gru", "mean-pool", "ststnet"]
+ModelName = Literal["attention-lstm", "lstm", "gru", "transformer", "mean-pool", "majority",
+                    "ststnet", "off-apexnet", "cnn-3d"]  # fmt: skip
 _OVER_TIME = ("lstm_size", "layers", "bidirectional", "projection", "regions", "pooling", "dropout",
               "input_dropout")  # fmt: skip
 USES: dict[str, tuple[str, ...]] = {
@@ -35,10 +36,14 @@ USES: dict[str, tuple[str, ...]] = {
     "lstm": _OVER_TIME,
     "gru": _OVER_TIME,
     "mean-pool": ("projection", "regions", "dropout", "input_dropout"),
+    "transformer": ("attention_size", "heads", "layers", "regions", "dropout", "input_dropout"),
+    "majority": (),
     "ststnet": ("dropout",),
+    "off-apexnet": ("dropout",),
+    "cnn-3d": ("dropout",),
 }  # fmt: skip
 """The settings of `model` that each model has; `tests/models/` builds every one of them."""
-MAP_MODELS = frozenset({"ststnet"})
+MAP_MODELS = frozenset({"ststnet", "off-apexnet", "cnn-3d"})
 """Models that take maps pixel by pixel: regions of `patches` are the pixels."""
 
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]

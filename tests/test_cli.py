@@ -35,7 +35,7 @@ def test_the_contract_of_commands_is_kept() -> None:
     assert names >= {
         "quickstart", "data check", "data synth", "weights list", "weights import",
         "weights fetch", "extract", "clean", "launch", "list", "status", "stop", "track", "study",
-        "compare", "export", "predict", "evaluate", "score", "export-log",
+        "compare", "export", "predict", "evaluate", "score", "export-log", "leaderboard",
     }  # fmt: skip
 
 

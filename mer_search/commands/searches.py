@@ -24,6 +24,8 @@ from mer_search.commands.options import (
 from mer_search.errors import InputError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from mer_search.experiment import Experiment
     from mer_search.loso.confirmed import Confirmed
     from mer_search.loso.ledger import Ledger
@@ -54,6 +56,27 @@ def launch(
 
     Example: mer-search launch quickstart --name first --trials 16 --set train.epochs=40
     """
+    experiment = asked(space, name, trials, settings)
+    outcome, again = run(
+        experiment, console(), store=store, tracking=tracking, address=address, device=device,
+        warm_start=warm_start,
+    )  # fmt: skip
+    _tell(outcome, again, experiment, store)
+    if outcome.ended == "interrupted":
+        raise typer.Exit(130)
+
+
+def run(
+    experiment: Experiment,
+    out: Console,
+    *,
+    store: str,
+    tracking: str | None,
+    address: str | None,
+    device: str,
+    warm_start: str | None = None,
+) -> tuple[Outcome, tuple[Confirmed, ...]]:
+    """Starts or continues a search, shows it on `out` and in MLflow, and confirms its best."""
     from mer_search.features.cache import Cache
     from mer_search.loso.ledger import Ledger
     from mer_search.search.confirm import confirm
@@ -61,8 +84,7 @@ def launch(
     from mer_search.search.mirroring import Mirroring
     from mer_search.search.nested import launch as stage
 
-    experiment = asked(space, name, trials, settings)
-    screen = Screen(console())
+    screen = Screen(out)
     ledger = Ledger(store, experiment.name)
     mirror = Mirroring(ledger, tracking, screen.says, report=lambda: report_of(ledger))
     try:
@@ -76,9 +98,7 @@ def launch(
     finally:
         screen.close()
         mirror.close()
-    _tell(outcome, again, experiment, store)
-    if outcome.ended == "interrupted":
-        raise typer.Exit(130)
+    return outcome, again
 
 
 def _tell(

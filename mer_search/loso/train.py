@@ -27,6 +27,7 @@ from mer_search.models.architecture import generator
 from mer_search.models.catalogue import Bank, build_bank, count_parameters, fold_bytes
 from mer_search.models.memory import bytes_shared
 from mer_search.models.precision import matmul_precision
+from mer_search.models.stacked import StackedBank
 from mer_search.models.standardise import standardisation
 
 Array = NDArray[np.float32] | Tensor
@@ -112,6 +113,9 @@ class Training:
         )
         self.batches = -(-len(self.x) // train.batch_size)
         self.steps, self.done = train.epochs * self.batches, 0
+        if isinstance(self.bank, StackedBank) and self.bank.pattern[0].fitted:
+            self.bank.fit(self.x, self.label, self.training)
+            self.steps = 0
 
     def step(self) -> None:
         """One minibatch of all clips, in which each fold learns from those it does not hold out."""

@@ -13,20 +13,28 @@ import torch
 
 from mer_search.models.architecture import Architecture
 from mer_search.models.attention_lstm import AttentionLSTM
+from mer_search.models.cnn3d import CNN3D
 from mer_search.models.fold_bank import FoldBank
 from mer_search.models.gru import GRU
 from mer_search.models.head import Head
+from mer_search.models.majority import Majority
 from mer_search.models.mean_pool import MeanPool
 from mer_search.models.memory import bytes_per_fold, stacked_bytes_per_fold
+from mer_search.models.off_apexnet import OFFApexNet
 from mer_search.models.stacked import StackedBank
 from mer_search.models.ststnet import STSTNet
+from mer_search.models.transformer import Transformer
 
 Plain = AttentionLSTM | Head
 Bank = FoldBank | StackedBank
 HEADS: dict[str, type[Head]] = {
+    "cnn-3d": CNN3D,
     "gru": GRU,
+    "majority": Majority,
     "mean-pool": MeanPool,
+    "off-apexnet": OFFApexNet,
     "ststnet": STSTNet,
+    "transformer": Transformer,
 }
 """All others are the attention-LSTM, with attention or without."""
 STACKED_ROOM = 2**26

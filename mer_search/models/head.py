@@ -37,6 +37,7 @@ class Head(nn.Module):
     mean: Tensor
     std: Tensor
     maps: tuple[str, ...] = ()  # names of the attention maps, sorted
+    fitted = False  # whether `fit` takes the place of training by gradients
 
     def __init__(self, **arguments: Any) -> None:
         super().__init__()
@@ -52,17 +53,26 @@ class Head(nn.Module):
     def standardised(self, x: Tensor) -> Tensor:
         return (x - self.mean) / self.std
 
-    def first(self, conv: nn.Conv2d, maps: Tensor) -> Tensor:
+    def first(self, conv: nn.Conv2d, maps: Tensor, channel: int | None = None) -> Tensor:
         """A convolution [B,Q,H,W] of raw maps [B,K*D,H,W] as of standardised ones, padded by 0.
 
         The filters absorb the standardisation, so that one convolution of the shared maps serves
         every fold of a bank; what the means add is the same for all clips.
+
+        Args:
+            channel: looks at one of the D channels of every map; None: at all.
         """
-        times = maps.shape[1] // len(self.mean)
-        mean, std = (each.repeat(times)[:, None, None] for each in (self.mean, self.std))
+        depth = len(self.mean)
+        own = slice(None) if channel is None else slice(channel, None, depth)
+        times, maps = maps.shape[1] // depth, maps[:, own]
+        mean, std = (each.repeat(times)[own, None, None] for each in (self.mean, self.std))
         w = conv.weight / std
         shift = functional.conv2d(torch.ones_like(maps[:1]), w * mean, padding=conv.padding)
         return functional.conv2d(maps, w, conv.bias, padding=conv.padding) - shift
+
+    def fit(self, x: Tensor, label: Tensor) -> State:
+        """Of a `fitted` model: values of its state from training clips x [n,K,R,D], label [n]."""
+        raise NotImplementedError
 
     def renamed(self, state: State) -> State:
         """Others' weights under this module's names; KeyError for what they lack."""

@@ -64,6 +64,13 @@ class StackedBank(nn.Module):
         )
         return answer
 
+    @torch.no_grad()
+    def fit(self, x: Tensor, label: Tensor, training: Tensor) -> None:
+        """Fits each fold to its own training clips, of x [N,K,R,D] and training [F,N]."""
+        for fold, own in enumerate(training):
+            for name, value in self.pattern[0].fit(x[own], label[own]).items():
+                getattr(self, _flat(name))[fold] = value
+
     def member(self, fold: int) -> Head:
         """The plain module of one fold, with its own copy of weights and statistics."""
         module = copy.deepcopy(self.pattern[0]).to(self.mean.device)

@@ -1,6 +1,7 @@
 """Records are complete or absent, on the local disk and on any other filesystem."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +50,8 @@ def test_a_search_exists_once_its_file_is_there(ledger: Ledger) -> None:
 def test_trials_and_blocks_come_back_equal(ledger: Ledger) -> None:
     ledger.write_trial(trial(3))
     ledger.write_block(3, 1, block())
-    ended = ledger.trial(3).ended("COMPLETE", values=(0.5, 0.6))
+    told = replace(trial(3), notes=("no GPU",), memory={"width": 2, "folds": 4})
+    ended = told.ended("COMPLETE", values=(0.5, 0.6))
     ledger.write_trial(ended)
     assert ledger.trials() == [ended]
     found, damaged = ledger.blocks(3)

@@ -21,7 +21,7 @@ from mer_search.loso.train import (
     train_bank,
 )
 
-N, K, R, D, C, F = 24, 4, 4, 10, 3, 4
+N, K, R, D, C, F = 24, 4, 16, 10, 3, 4
 SMALL = {"lstm_size": 8, "attention_size": 8, "heads": 2}
 OPTIONS: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({}, {}),
@@ -35,6 +35,8 @@ OPTIONS: list[tuple[dict[str, Any], dict[str, Any]]] = [
         {"clip_norm": 0.5, "class_weights": "balanced", "loss": "focal", "focal_gamma": 0.5},
     ),
     ({"name": "lstm", "pooling": "mean"}, {}),
+    ({"name": "transformer", "dropout": 0.3, "layers": 2}, {"schedule": "cosine"}),
+    ({"name": "majority"}, {}),
     ({"name": "mean-pool", "projection": 5, "dropout": 0.3}, {"clip_norm": 0.1}),
     ({"name": "gru", "layers": 2, "bidirectional": True, "input_dropout": 0.3}, {}),
     *(
@@ -43,7 +45,13 @@ OPTIONS: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ),
 ]
 
-every_option = pytest.mark.parametrize(("model", "train"), OPTIONS, ids=lambda o: str(o) or "plain")
+SLOW = {"off-apexnet"}  # a million weights to a layer
+every_option = pytest.mark.parametrize(
+    ("model", "train"),
+    [pytest.param(*option, marks=pytest.mark.slow if option[0].get("name") in SLOW else ())
+     for option in OPTIONS],
+    ids=lambda o: str(o) or "plain",
+)  # fmt: skip
 
 
 def test_every_model_is_among_them() -> None:
@@ -94,7 +102,10 @@ def test_one_bank_equals_banks_of_one_fold_and_itself(model: Any, train: Any) ->
         for name, value in bank.state_dict().items():
             assert torch.equal(value, again.state_dict()[name]), name
             other = alone.state_dict()[name][0]
-            torch.testing.assert_close(value[fold], other, atol=1e-5, rtol=1e-5, msg=name)
+            # Adam makes steps of the learning rate out of gradients that are rounding alone.
+            apart = (value[fold] - other).abs()
+            assert apart.mean() < 1e-6, name
+            assert (apart > 1e-4).float().mean() < 1e-4, name
 
 
 @pytest.mark.slow
@@ -178,6 +189,9 @@ def test_a_step_leaves_nothing_behind(model: dict[str, Any], train: dict[str, An
     training = Training(
         x, label, held_out, model=Model(**SMALL | model), train=Train(**train), classes=C
     )
+    if not training.steps:
+        assert not list(training.bank.parameters())
+        return
     gc.collect()
     gc.disable()
     try:
