@@ -45,6 +45,8 @@ USES: dict[str, tuple[str, ...]] = {
 """The settings of `model` that each model has; `tests/models/` builds every one of them."""
 MAP_MODELS = frozenset({"ststnet", "off-apexnet", "cnn-3d"})
 """Models that take maps pixel by pixel: regions of `patches` are the pixels."""
+BEHIND_BLOCKS = ("attention-lstm", "lstm", "gru", "transformer", "mean-pool")
+"""Models through which a face network's last block can learn."""
 
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 Positive = Annotated[int, Field(ge=1)]
@@ -130,6 +132,11 @@ class Trial(Settings):
             found.append(
                 f"model.name {model.name!r} takes maps pixel by pixel; set features.backbone to "
                 "{name: patches, grid: S} for maps of S by S pixels"
+            )
+        if backbone.trainable != "none" and model.name not in BEHIND_BLOCKS:
+            found.append(
+                f"features.backbone.trainable: no gradient comes through model.name {model.name!r} "
+                f"to the last block; choose from {', '.join(BEHIND_BLOCKS)}"
             )
         return [*found, *self.features.contradictions()]
 

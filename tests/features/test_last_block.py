@@ -98,3 +98,9 @@ def test_frozen_features_keep_their_keys(dataset: DataSet) -> None:
 )  # fmt: skip
 def test_what_cannot_be_trained_is_refused(features: Features, told: str) -> None:
     assert any(told in fault for fault in Trial(features=features).contradictions())
+
+
+def test_a_model_without_gradients_is_refused() -> None:
+    trial = Trial.model_validate({"features": settings(), "model": {"name": "majority"}})
+    (fault,) = trial.contradictions()
+    assert "no gradient comes through model.name 'majority'" in fault
