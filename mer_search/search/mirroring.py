@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 
@@ -56,5 +57,5 @@ class Mirroring(Watcher):
             self.background.changed(news.record.number)
 
     def close(self) -> None:
-        """Waits a little for what is not written yet."""
-        self.stack.close()
+        """Waits a little for what is not written yet; not at all while Ctrl-C is under way."""
+        self.stack.__exit__(*sys.exc_info())

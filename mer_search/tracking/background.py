@@ -59,7 +59,7 @@ class InBackground:
     ) -> None:
         self._over = True
         self._wake.set()
-        until = time.monotonic() + self.wait
+        until = time.monotonic() + (0 if kind is KeyboardInterrupt else self.wait)
         while self._thread.is_alive() and time.monotonic() < until and not self._late():
             self._thread.join(0.1)
         if self._thread.is_alive():

@@ -18,6 +18,7 @@ from mer_search.loso.nested import read_nested
 from mer_search.loso.result import LosoResult, Protocol, Standing, counts_of
 
 SIZES = (
+    "model.name",
     "model.attention",
     "model.lstm_size",
     "model.attention_size",

@@ -220,6 +220,7 @@ def test_the_columns_that_a_person_wants_are_there(invented_search: Search) -> N
     assert best["tags.mer.selected_on"].startswith("held-out LOSO predictions")
     assert best["params.model.lstm_size"] == "32", "searched"
     assert best["params.features.keyframes.count"] == "6", "fixed"
+    assert best["params.model.name"] == "attention-lstm"
     attending = table["params.model.attention"] == "temporal"
     assert set(table["params.model.attention"][~attending]) == {"none"}
     assert set(table["params.model.attention_size"][attending]) == {"8"}

@@ -15,6 +15,7 @@ from mlflow.entities import Run
 from mer_search.errors import InputError
 from mer_search.loso.ledger import Ledger
 from mer_search.loso.result import read_results
+from mer_search.search.mirroring import Mirroring
 from mer_search.tracking.background import InBackground
 from mer_search.tracking.mirror import Mirror, mirror
 from mer_search.tracking.pages import weights_tag
@@ -223,6 +224,23 @@ def test_mlflow_being_away_never_delays_a_search(
     )
     assert "`mer-search track invented` repairs it" in said[-1]
     assert threading.active_count() < 20
+
+
+def test_a_second_ctrl_c_waits_for_nothing(invented_search: Search) -> None:
+    said: list[str] = []
+    hanging = threading.Event()
+    mirror = Mirroring(invented_search(), None, said.append, report=lambda: str(hanging.wait(60)))
+    mirror.nested()  # opens it
+    background = mirror.background
+    assert background is not None
+    try:
+        raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        mirror.close()
+    assert background._thread.is_alive()
+    assert said[0].startswith("MLflow is behind")
+    hanging.set()
+    background._thread.join(60)
 
 
 def test_the_background_writes_what_changed(invented_search: Search) -> None:
