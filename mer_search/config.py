@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, model_validator
 
-from mer_search.feature_settings import LATER as LATER
+from mer_search.feature_settings import BOUNDARIES as BOUNDARIES
 from mer_search.feature_settings import LAYERS as LAYERS
 from mer_search.feature_settings import NUMERICS_VERSION as NUMERICS_VERSION
 from mer_search.feature_settings import ONE_REGION as ONE_REGION
@@ -26,8 +26,9 @@ from mer_search.feature_settings import Keyframes as Keyframes
 from mer_search.feature_settings import Settings as Settings
 from mer_search.feature_settings import digest_of as digest_of
 
-ModelName = Literal["attention-lstm", "lstm", "gru", "transformer", "mean-pool", "majority",
-                    "ststnet", "off-apexnet", "cnn-3d"]  # fmt: skip
+ModelName = Literal["attention-lstm", "lstm", "gru", "transformer", "elrcn", "mean-pool",
+                    "majority", "ststnet", "off-apexnet", "cnn-3d", "lbp-top-svm",
+                    "bi-woof-svm"]  # fmt: skip
 _OVER_TIME = ("lstm_size", "layers", "bidirectional", "projection", "regions", "pooling", "dropout",
               "input_dropout")  # fmt: skip
 USES: dict[str, tuple[str, ...]] = {
@@ -37,14 +38,19 @@ USES: dict[str, tuple[str, ...]] = {
     "gru": _OVER_TIME,
     "mean-pool": ("projection", "regions", "dropout", "input_dropout"),
     "transformer": ("attention_size", "heads", "layers", "regions", "dropout", "input_dropout"),
+    "elrcn": ("lstm_size", "layers", "regions", "dropout", "input_dropout"),
     "majority": (),
     "ststnet": ("dropout",),
     "off-apexnet": ("dropout",),
     "cnn-3d": ("dropout",),
+    "lbp-top-svm": (),
+    "bi-woof-svm": (),
 }  # fmt: skip
 """The settings of `model` that each model has; `tests/models/` builds every one of them."""
-MAP_MODELS = frozenset({"ststnet", "off-apexnet", "cnn-3d"})
+MAP_MODELS = frozenset({"ststnet", "off-apexnet", "cnn-3d", "lbp-top-svm", "bi-woof-svm"})
 """Models that take maps pixel by pixel: regions of `patches` are the pixels."""
+BEHIND_BLOCKS = ("attention-lstm", "lstm", "gru", "transformer", "mean-pool")
+"""Models through which a face network's last block can learn."""
 
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 Positive = Annotated[int, Field(ge=1)]
@@ -93,6 +99,11 @@ class Train(Settings):
     warmup: Share = 0.0  # share of the steps in which the learning rate rises
     precision: Literal["fp32", "bf16"] = "fp32"  # of matrix products; weights stay fp32
     seed: Annotated[int, Field(ge=0)] = 0
+    # of the face network's last block, where features.backbone.trainable says so
+    backbone_learning_rate: Annotated[float, Field(gt=0.0)] = 1e-4
+    backbone_weight_decay: Annotated[float, Field(ge=0.0)] = 1e-2
+    checkpointing: bool = False  # one key frame's activations at a time: less memory, more time
+    later = frozenset({"backbone_learning_rate", "backbone_weight_decay", "checkpointing"})
 
 
 class Trial(Settings):
@@ -125,6 +136,11 @@ class Trial(Settings):
             found.append(
                 f"model.name {model.name!r} takes maps pixel by pixel; set features.backbone to "
                 "{name: patches, grid: S} for maps of S by S pixels"
+            )
+        if backbone.trainable != "none" and model.name not in BEHIND_BLOCKS:
+            found.append(
+                f"features.backbone.trainable: no gradient comes through model.name {model.name!r} "
+                f"to the last block; choose from {', '.join(BEHIND_BLOCKS)}"
             )
         return [*found, *self.features.contradictions()]
 
@@ -211,6 +227,18 @@ def leaves(settings: type[Settings] = Trial, prefix: str = "") -> dict[str, Any]
             found |= leaves(kind, f"{prefix}{name}.")
         else:
             found[f"{prefix}{name}"] = field.default
+    return found
+
+
+def later_leaves(settings: type[Settings] = Trial, prefix: str = "") -> dict[str, Any]:
+    """The leaves that came after the first searches, with the values at which none counts."""
+    found: dict[str, Any] = {}
+    for name, field in settings.model_fields.items():
+        path, kind = f"{prefix}{name}", field.annotation
+        if isinstance(kind, type) and issubclass(kind, Settings):
+            found |= (leaves if name in settings.later else later_leaves)(kind, f"{path}.")
+        elif name in settings.later:
+            found[path] = field.default
     return found
 
 

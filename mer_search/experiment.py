@@ -16,7 +16,6 @@ from typing import Any, Literal, cast
 from pydantic import Field, model_validator
 
 from mer_search.config import (
-    LATER,
     SECTIONS,
     Data,
     Evaluation,
@@ -26,6 +25,7 @@ from mer_search.config import (
     Settings,
     Trial,
     digest_of,
+    later_leaves,
 )
 
 KINDS = ("choice", "int", "float")
@@ -183,9 +183,9 @@ class Experiment:
         file = self.as_file()
         named = ("sampler", "seed", "racing", "first", "constraints")
         search = {key: file["search"][key] for key in named}
-        kept = {key: file[key] for key in ("model", "train")}
-        late = {name: settings.model_dump(mode="json") for name, settings in LATER.items()}
-        kept["features"] = {k: v for k, v in file["features"].items() if v != late.get(k)}
+        flat = {**self.fixed, **{path: d.as_file() for path, d in self.domains.items()}}
+        late = later_leaves()
+        kept = nest({p: v for p, v in flat.items() if p not in late or v != late[p]})
         # Outer groups are searches beside this one: they may be asked for when it is done.
         kept["evaluation"] = {k: v for k, v in file["evaluation"].items() if k != "outer"}
         return {**kept, "search": search, "data": {"reader": self.data.reader,

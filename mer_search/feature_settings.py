@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     BaseModel,
@@ -36,6 +36,14 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "patches": ("grid",),
 }
 """Layers of each backbone; the first is the default."""
+BOUNDARIES: dict[tuple[str, str], str] = {
+    **{(f"facenet-{n}", end): "repeat_3" for n in ("casia", "vggface2")
+       for end in ("block8", "embedding")},
+    **{("vgg-face", end): "pool4" for end in ("conv5_3", "pool5")},
+    **{(f"{n}-vggface2", end): "layer3" for n in ("resnet50", "senet50")
+       for end in ("layer4", "embedding")},
+}  # fmt: skip
+"""Where the last block of a network begins, by network and layer."""
 ONE_REGION = frozenset({"embedding", "fc6", "fc7"})
 """Layers that give one vector per frame (R = 1): nothing to attend to in space."""
 
@@ -44,6 +52,14 @@ class Settings(BaseModel):
     """Base of all settings: frozen, unknown keys refused, identified by content."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    later: ClassVar[frozenset[str]] = frozenset()
+    """Fields that came later: left out at their default, so that older digests stay."""
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields, kept = type(self).model_fields, write(self)
+        old = (n for n in kept if n not in self.later or getattr(self, n) != fields[n].default)
+        return {name: kept[name] for name in old}
 
     @property
     def digest(self) -> str:
@@ -75,6 +91,16 @@ class Backbone(Settings):
     grid: Annotated[int, Field(ge=1, le=32)] = 7  # regions per side, "patches" only
     weights: Literal["pretrained", "random"] = "pretrained"
     precision: Literal["fp32", "bf16"] = "fp32"
+    trainable: Literal["none", "last-block"] = "none"  # last-block: learns with the head, per fold
+    later = frozenset({"trainable"})
+
+    @property
+    def frozen(self) -> Backbone:
+        """The part whose embeddings are cached: up to `layer`, or to where training begins."""
+        if self.trainable == "none":
+            return self
+        boundary = BOUNDARIES.get((self.name, str(self.layer)))
+        return self.model_copy(update={"layer": boundary, "trainable": "none"})
 
     @model_validator(mode="before")
     @classmethod
@@ -104,24 +130,14 @@ class Augment(Settings):
     jitter: Annotated[int, Field(ge=0, le=16)] = 0  # versions with other key frames
 
 
-LATER: dict[str, Settings] = {"input": Input(), "augment": Augment()}
-"""Settings of `features` that came after the first searches: at these values they do not count
-in a digest, so that older searches, caches and models keep theirs."""
-
-
 class Features(Settings):
+    later = frozenset({"input", "augment"})
     align: Align = Align()
     keyframes: Keyframes = Keyframes()
     backbone: Backbone = Backbone()
     reference: Literal["none", "onset"] = "none"  # onset: subtract the onset frame's features
     input: Input = Input()
     augment: Augment = Augment()
-
-    @model_serializer(mode="wrap")
-    def _as_before(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Without what is at its default and came later: digests of older settings stay."""
-        kept: dict[str, Any] = write(self)
-        return {name: kept[name] for name in kept if getattr(self, name) != LATER.get(name)}
 
     def contradictions(self) -> Iterator[str]:
         """Settings that exclude each other, one sentence each."""
@@ -131,10 +147,29 @@ class Features(Settings):
                 f"features.input.size {size} is not divided by features.backbone.grid {grid}; "
                 "choose a divisor, 1 for maps as a whole"
             )
+        if self.backbone.trainable != "none":
+            yield from self._untrainable()
         if self.augment.jitter and method in ("tim", "all"):
             yield (
                 "features.augment.jitter moves key frames, features.keyframes.method "
                 f"{method!r} picks none; set jitter to 0 or choose another method"
+            )
+
+    def _untrainable(self) -> Iterator[str]:
+        name, layer = self.backbone.name, str(self.backbone.layer)
+        ends = ", ".join(sorted(end for net, end in BOUNDARIES if net == name))
+        if (name, layer) not in BOUNDARIES:
+            cure = f"choose layer {ends}" if ends else "set trainable to none"
+            yield f"features.backbone.trainable: {name} {layer} has no last block to train; {cure}"
+        if self.keyframes.method == "tim":
+            yield (
+                "features.backbone.trainable: key frames of 'tim' are mixed from features, which a "
+                "block that is trained has not yet; choose another method"
+            )
+        if "+" in self.input.kind:
+            yield (
+                f"features.backbone.trainable: one block serves one stream, {self.input.kind!r} "
+                "are two; choose one of them"
             )
 
     @property

@@ -37,7 +37,7 @@ ALLOWED: dict[str, set[str]] = {
     "loso.result": {*GROUND, "loso.ledger", "loso.folds", "loso.metrics"},
     "loso.nested": {*GROUND, "loso.estimates", "loso.folds", "loso.ledger", "loso.result"},
     "loso": {*SETTINGS, "models", "loso", "features.cache", "features.records",
-             "features.backbones"},
+             "features.backbones", "features.last_block"},
     "study": {*SETTINGS, "experiment", "study", "loso.ledger"},
     "tracking": {*SETTINGS, "experiment", "space_file", "tracking", "loso.ledger", "loso.folds",
                  "loso.metrics", "loso.result", "loso.estimates", "loso.nested"},
@@ -61,7 +61,17 @@ ADDRESSES: dict[str, set[str]] = {
     "optuna": {"study"},
     "ray": {"search"},
     "mlflow": {"tracking", "export"},
-    "torch": {"features", "models", "loso.train", "loso.run", "loso.memory", "search", "export"},
+    "torch": {
+        "features",
+        "models",
+        "loso.train",
+        "loso.run",
+        "loso.fine_tune",
+        "loso.fine_needs",
+        "loso.memory",
+        "search",
+        "export",
+    },
     "pandas": {"datasets", "export", "notebook"},
 }
 

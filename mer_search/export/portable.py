@@ -47,7 +47,10 @@ class KeyframeModel(nn.Module):
     def __init__(self, trial: Trial, head: Ensemble) -> None:
         super().__init__()
         backbone = build_backbone(trial.features.backbone)
-        self.regions, self.head = regions_of(trial.model), head
+        trained = trial.features.backbone.trainable != "none"  # then the head has the regions' rest
+        self.regions, self.head = "keep" if trained else regions_of(trial.model), head
+        onset = trained and trial.features.reference == "onset"
+        self.shown = head.arguments["keyframes"] + onset  # rows of `mix`
         self.streams = len(streams(trial.features))
         self.net = backbone.net if isinstance(backbone, FaceNetwork) else None
         self.grid = backbone.grid if isinstance(backbone, Patches) else 0
@@ -62,7 +65,8 @@ class KeyframeModel(nn.Module):
         Args:
             frames: uint8 RGB faces [B,T,S,S,3] at the network's own size, or maps [B,T,H,W,C];
                 with two streams, theirs side by side in the last axis.
-            mix: float32 [B,K,T].
+            mix: float32 [B,K,T]; one row more, the onset's, where a trained block comes before
+                its subtraction.
         """
         seen = frames.flatten(0, 1).float().chunk(self.streams, -1)
         rows = torch.cat([self._rows(each) for each in seen], -1)
@@ -100,7 +104,7 @@ def save_portable(
         return {"outputs": [], "missing": "other runtimes round bf16 features differently"}
     model = KeyframeModel(trial, head)
     # A size of 1 would be taken for a constant.
-    example = invented(frames, head.arguments["keyframes"], clips=2, count=3)
+    example = invented(frames, model.shown, clips=2, count=3)
     sizes = {0: torch.export.Dim("clips"), 1: torch.export.Dim("frames")}
     dynamic = {"frames": sizes, "mix": {0: sizes[0], 2: sizes[1]}}
     names = ["probabilities", *head.first.maps]  # in the order of `KeyframeModel.forward`
@@ -135,7 +139,7 @@ def _check(model: KeyframeModel, frames: NDArray[Any], folder: Path) -> None:
     session = onnxruntime.InferenceSession(folder / ONNX, providers=["CPUExecutionProvider"])
     loaded = torch.export.load(folder / EXPORTED).module()
     for clips, count in ((1, 1), (3, 2)):
-        given = invented(frames, model.head.arguments["keyframes"], clips=clips, count=count)
+        given = invented(frames, model.shown, clips=clips, count=count)
         wanted: Sequence[Tensor] = model(*given)
         fed = {name: value.numpy() for name, value in zip(INPUTS, given, strict=True)}
         for file, found in ((ONNX, session.run(None, fed)), (EXPORTED, loaded(*given))):

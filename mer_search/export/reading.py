@@ -16,12 +16,13 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as tensors
 
-from mer_search.config import NUMERICS_VERSION
+from mer_search.config import NUMERICS_VERSION, Trial
 from mer_search.errors import DamagedRecord, InputError
 from mer_search.export.model import ExportedModel
 from mer_search.features import plan
+from mer_search.loso.fine_tune import rebuild
 from mer_search.models.catalogue import build_plain
-from mer_search.models.ensemble import Ensemble
+from mer_search.models.ensemble import Ensemble, Member
 
 FORMAT = 1
 SETTINGS, WEIGHTS = "settings.json", "model.safetensors"
@@ -43,12 +44,19 @@ def load(folder: Path, *, device: str = "cpu") -> ExportedModel:
         content = (folder / WEIGHTS).read_bytes()
         if hashlib.sha256(content).hexdigest() != settings["model_sha256"]:
             raise ValueError(f"{WEIGHTS} is not the file that was written")
-        name, arguments = settings["trial"]["model"]["name"], settings["arguments"]
-        head = Ensemble(build_plain(name, **arguments) for _ in settings["seeds"])
+        head = Ensemble(_member(settings) for _ in settings["seeds"])
         head.load_state_dict(tensors(content))
         model = ExportedModel(settings, head, device)
     _check_weights(model)
     return model
+
+
+def _member(settings: dict[str, Any]) -> Member:
+    """A module to load weights into."""
+    trial = Trial.model_validate(settings["trial"])
+    if trial.features.backbone.trainable != "none":
+        return rebuild(trial, settings["arguments"])
+    return build_plain(trial.model.name, **settings["arguments"])
 
 
 def read_settings(folder: Path) -> dict[str, Any]:

@@ -21,10 +21,12 @@ from mer_search.features.extract import feature_set, fill
 from mer_search.features.frames import read_frames
 from mer_search.features.inputs import streams
 from mer_search.features.records import FeatureSet
+from mer_search.loso.fine_tune import FineTuning
+from mer_search.loso.fine_tune import answers as answers_of
 from mer_search.loso.folds import everything
 from mer_search.loso.run import regions_of, seeds_of
 from mer_search.loso.train import predict_all, train_bank
-from mer_search.models.ensemble import Ensemble
+from mer_search.models.ensemble import Ensemble, Member
 
 
 @dataclass(frozen=True)
@@ -69,17 +71,14 @@ def refit(
         raise InputError("features", report.faults)
     features = feature_set(dataset, trial.features, cache=cache, regions=regions_of(trial.model))
     chosen = tuple(seeds_of(trial.train.seed, seeds))
-    held_out, classes = everything(len(features.x)).held_out, len(features.classes)
-    banks = [
-        train_bank(features.x, features.label[features.rows], held_out, model=trial.model,
-                   train=trial.train, classes=classes, device=device, seed=seed)
-        for seed in chosen
-    ]  # fmt: skip
-    probs = np.mean([predict_all(bank, features.itself)[0] for bank in banks], 0)
+    members, answers = zip(
+        *(_member(features, trial, seed, device=device) for seed in chosen), strict=True
+    )
+    probs = np.mean(answers, 0)
     _check_finite(probs)
     lengths = [len(clip.frames) for clip in dataset.clips]
     return Refit(
-        head=Ensemble(bank.member(0).cpu() for bank in banks),
+        head=Ensemble(members),
         seeds=chosen,
         features=features,
         weights_sha256=plan.identity(trial.features.backbone),
@@ -87,6 +86,27 @@ def refit(
         probs=probs,
         example=_example(dataset, trial),
     )
+
+
+def _member(
+    features: FeatureSet, trial: Trial, seed: int, *, device: str
+) -> tuple[Member, NDArray[np.float32]]:
+    """A module trained on every clip, on the CPU, and its probabilities of them [N, C]."""
+    if features.block is not None:
+        nothing = everything(len(features.keys)).held_out
+        (tuned,) = FineTuning(features, trial, device=device, seed=seed).folds(nothing)
+        return tuned.cpu(), answers_of(tuned, features.itself)[0]
+    bank = train_bank(
+        features.x,
+        features.label[features.rows],
+        everything(len(features.x)).held_out,
+        model=trial.model,
+        train=trial.train,
+        classes=len(features.classes),
+        device=device,
+        seed=seed,
+    )
+    return bank.member(0).cpu(), predict_all(bank, features.itself)[0]
 
 
 def _check_finite(probs: NDArray[np.float32]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 
 import numpy as np
@@ -51,7 +51,22 @@ def feature_set(
         keys=tuple(clip.key for clip in dataset.clips),
         classes=dataset.classes,
         digest=digest_of([dataset.digest, features.model_dump(mode="json"), sha256, regions]),
+        block=_block(features, sha256, cache),
     )
+
+
+def _block(features: Features, sha256: str, cache: Cache) -> Mapping[str, plan.Rows] | None:
+    """What a block that is trained starts from."""
+    if features.backbone.trainable == "none":
+        return None
+    stored = cache.arrays(plan.block_key(features.backbone, sha256))
+    if stored is None:
+        raise InputError(
+            "features",
+            f"the last block of {features.backbone.name} is not in the cache {cache.root}; run "
+            "`mer-search extract`",
+        )
+    return stored
 
 
 def _gather(

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mer_search.config import LAYERS
+from mer_search.config import BOUNDARIES, LAYERS
 from mer_search.errors import InputError, WeightsMissing, did_you_mean
 from mer_search.features import weights
 from mer_search.features.align import warp
@@ -128,18 +128,29 @@ def build(
         InputError: an unknown network or layer.
         WeightsMissing: pretrained weights that are not on this machine, or end before `layer`.
     """
-    if layer not in LAYERS.get(name, ()):
+    boundaries = {begin for (net, _), begin in BOUNDARIES.items() if net == name}
+    if layer not in {*LAYERS.get(name, ()), *boundaries}:
         cure = did_you_mean(layer, LAYERS[name]) if name in LAYERS else did_you_mean(name, LAYERS)
         raise InputError("features.backbone", f"{name!r} has no layer {layer!r}; {cure}")
     if name == "patches":
         return Patches(grid)
+    net = loaded(name, layer, pretrained=pretrained)
+    return FaceNetwork(cut(net, layer), INPUTS[name], device=device, precision=precision)
+
+
+def loaded(name: str, layer: str, *, pretrained: bool) -> nn.Module:
+    """A whole network with its weights as far as `layer`, BatchNorm folded into convolutions.
+
+    Raises:
+        WeightsMissing: as `build`.
+    """
     net = network(name)
     if pretrained:
         _load(net, name, layer)
     else:
         randomise(net)
     fold_norms(net)
-    return FaceNetwork(cut(net, layer), INPUTS[name], device=device, precision=precision)
+    return net
 
 
 def _load(net: nn.Module, name: str, layer: str) -> None:

@@ -27,6 +27,7 @@ from mer_search.features.filling import Embedder, build_backbone
 from mer_search.features.frames import Frame
 from mer_search.features.inputs import Stream, show, streams
 from mer_search.features.keyframes import Evidence
+from mer_search.features.last_block import keep_blocks
 from mer_search.features.placing import Report, check_colour, look, place_clips
 from mer_search.features.records import FeatureSet, FillReport, Regions, VideoFeatures
 
@@ -61,6 +62,7 @@ def fill(
     """
     started, report = perf_counter(), Report()
     embedders = _embedders(settings, cache, report)
+    keep_blocks(settings, cache=cache)
     for view in dict.fromkeys(embedder.view for embedder in embedders):
         curves = plan.curves_needed(f for e in embedders if e.view == view for f, _ in e.settings)
         place_clips(dataset.clips, view, curves, cache=cache, device=device, report=report)

@@ -49,10 +49,10 @@ def warn_of_bf16() -> None:
 
 
 def build_backbone(settings: config.Backbone, *, device: str = "cpu") -> Backbone:
-    """The backbone that settings describe."""
+    """The backbone that settings describe, as far as it is frozen."""
     return build(
         settings.name,
-        str(settings.layer),
+        str(settings.frozen.layer),
         grid=settings.grid,
         pretrained=settings.weights == "pretrained",
         precision=settings.precision,

@@ -51,9 +51,14 @@ def rows_key(
 ) -> str:
     """Key of a clip's embedded frames."""
     unused = {"weights"} if backbone.name == "patches" else {"grid"}
-    settings = backbone.model_dump(exclude=unused)
+    settings = backbone.frozen.model_dump(exclude=unused)
     shown = [] if stream.plain else [stream.content]
     return _digest("rows", view_key(clip, view), settings, weights_sha256, *shown)
+
+
+def block_key(backbone: Backbone, weights_sha256: str) -> str:
+    """Key of the weights from which a network's last block goes on to be trained."""
+    return _digest("block", backbone.name, backbone.layer, weights_sha256)
 
 
 def _digest(*content: object) -> str:
@@ -73,6 +78,8 @@ def keys(
     for features in settings:
         view = view_of(features)
         sha256 = identity(features.backbone) if weights_sha256 is None else weights_sha256
+        if features.backbone.trainable != "none":
+            found.add(block_key(features.backbone, sha256))
         for clip in dataset.clips:
             found.add(view_key(clip, view))
             found |= {rows_key(clip, view, features.backbone, sha256, s) for s in every(features)}
@@ -141,10 +148,17 @@ def combine(
         evidence: of this clip.
         regions: "mean" gives R = 1; "flatten" gives R = 1 and D times R channels.
         version: which key frames, where a further version of the clip has others.
+
+    Returns:
+        [K, R, D]; where a block is trained on, what enters it, with the onset's as row K where it
+        will be subtracted.
     """
     if features.keyframes.method == "tim":
         mix = tim_weights(evidence.frames, features.keyframes.count).astype(np.float32)
         x = np.tensordot(mix, rows_at(range(evidence.frames)), axes=1)
+    elif features.backbone.trainable != "none":  # the rest is the trained block's, after it
+        onset = [evidence.onset] if features.reference == "onset" else []
+        return rows_at([*shown(features, evidence, version), *onset])
     else:
         x = rows_at(shown(features, evidence, version))
     if features.reference == "onset":

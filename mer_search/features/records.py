@@ -5,6 +5,7 @@ Letters: N clips, K keyframes, R regions, D channels, S pixels of a face image.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -26,6 +27,8 @@ class FeatureSet:
         keys: `dataset/subject/name` of each clip [N].
         classes: class names [C].
         digest: names the data, the settings and the weights that gave `x`.
+        block: where the face network's last block is trained, the weights it starts from, by name;
+            `x` is what enters it then.
     """
 
     x: NDArray[np.float32]
@@ -34,6 +37,7 @@ class FeatureSet:
     keys: tuple[str, ...]
     classes: tuple[str, ...]
     digest: str
+    block: Mapping[str, NDArray[np.float32]] | None = None
 
     @property
     def itself(self) -> NDArray[np.float32]:

@@ -61,7 +61,7 @@ class TrialRecord:
     started: float = 0.0
     seconds: float = 0.0
     notes: tuple[str, ...] = ()
-    memory: dict[str, int] = field(default_factory=dict)
+    memory: dict[str, float] = field(default_factory=dict)
 
     def ended(
         self,

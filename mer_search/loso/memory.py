@@ -9,12 +9,15 @@ from __future__ import annotations
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from mer_search.config import Trial
 from mer_search.errors import MerSearchError
 from mer_search.features.records import FeatureSet
+from mer_search.loso import fine_needs
+from mer_search.loso.fine_tune import FineTuning
 from mer_search.loso.train import bank_bytes
 from mer_search.models.catalogue import most_folds
 from mer_search.models.memory import bank_width
@@ -36,6 +39,7 @@ class Plan:
         folds: of the largest block.
         needs: bytes of a bank in training, with the features.
         given: bytes that the trial may plan with.
+        seconds: where folds are fine-tuned one after another: of one, by a step of it.
     """
 
     width: int
@@ -43,17 +47,21 @@ class Plan:
     folds: int
     needs: int
     given: int
+    seconds: float | None = None
 
-    def as_record(self) -> dict[str, int]:
+    def as_record(self) -> dict[str, Any]:
         """As trial.json keeps it."""
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
     @property
     def told(self) -> str:
         """The plan in a sentence."""
+        size = f"{_size(self.needs)} of {_size(self.given)}"
+        if self.seconds is not None:
+            return f"{self.folds} folds one after another: {size}, about {self.seconds:.1f} s each"
         cut = "" if self.width == self.folds else f" of {self.folds}"
         cut += ", for lack of memory" if self.width < self.wanted else ""
-        return f"{self.width} folds at once{cut}: {_size(self.needs)} of {_size(self.given)}"
+        return f"{self.width} folds at once{cut}: {size}"
 
 
 def free_bytes(device: str) -> int:
@@ -93,6 +101,8 @@ def plan(
     given = half = int(SHARE_OF_FREE * free)
     if among > 1:
         given = min(half, int(SHARE_OF_TRIALS * (free if before is None else before) / among))
+    if features.block is not None:
+        return _fine_tuned(features, folds, trial, device=device, given=half)
     per_fold, shared = bank_bytes(
         features.x.shape, model=trial.model, train=trial.train, classes=len(features.classes)
     )
@@ -106,6 +116,15 @@ def plan(
 def _size(count: int) -> str:
     """Bytes as people read them."""
     return f"{count / 2**30:.1f} GB" if count >= 2**30 else f"{count / 2**20:.1f} MB"
+
+
+def _fine_tuned(features: FeatureSet, folds: int, trial: Trial, *, device: str, given: int) -> Plan:
+    """One fold at a time, whatever is free; its memory is checked before it is timed."""
+    tuning = FineTuning(features, trial, device=device)
+    needs = fine_needs.bytes_of(tuning)
+    bank_width(given, folds=1, per_fold=needs.fold, shared=needs.shared)
+    seconds = fine_needs.seconds_of(tuning)
+    return Plan(folds, folds, folds, needs.shared + needs.fold, given, seconds)
 
 
 def narrower(width: int, device: str) -> int:

@@ -15,21 +15,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mer_search.config import MAP_MODELS, Model, Trial
+from mer_search.config import Trial
 from mer_search.errors import MerSearchError
-from mer_search.features.records import FeatureSet, Regions
+from mer_search.features.records import FeatureSet
+from mer_search.loso import fine_tune
 from mer_search.loso.folds import Folds
 from mer_search.loso.ledger import FoldBlock
 from mer_search.loso.memory import narrower, plan
+from mer_search.loso.regions import regions_of as regions_of
 from mer_search.loso.train import HeldOut, predict, train_bank
 from mer_search.models.catalogue import Bank
-
-
-def regions_of(model: Model) -> Regions:
-    """How features are assembled for this model: regions where it looks at each."""
-    if model.name in MAP_MODELS or "spatial" in model.attention:
-        return "keep"
-    return model.regions
 
 
 def seeds_of(first: int, count: int) -> range:
@@ -56,6 +51,9 @@ def _score(
     again, classes, rows = [], len(features.classes), features.rows
     label, kept_out = features.label[rows], held_out[:, rows]
     for seed in seeds_of(trial.train.seed, seeds):
+        if features.block is not None:
+            again.append(fine_tune.score(features, held_out, trial, device=device, seed=seed))
+            continue
         bank = train_bank(features.x, label, kept_out, model=trial.model, seed=seed,
                           train=trial.train, classes=classes, device=device)  # fmt: skip
         part = predict(bank, features.itself, held_out)

@@ -12,7 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from mer_search.models.catalogue import Plain
+from mer_search.models.fine_tuned import FineTuned
 from mer_search.models.head import Maps
+
+Member = Plain | FineTuned
 
 
 class Ensemble(nn.Module):
@@ -22,7 +25,7 @@ class Ensemble(nn.Module):
         members: at least one; all of one architecture.
     """
 
-    def __init__(self, members: Iterable[Plain]) -> None:
+    def __init__(self, members: Iterable[Member]) -> None:
         super().__init__()
         self.members = nn.ModuleList(members)
 
@@ -32,9 +35,9 @@ class Ensemble(nn.Module):
         return self.first.arguments
 
     @property
-    def first(self) -> Plain:
+    def first(self) -> Member:
         """The member of the first seed."""
-        return cast(Plain, self.members[0])
+        return cast(Member, self.members[0])
 
     def forward(self, x: Tensor) -> tuple[Tensor, Maps]:
         """Probabilities [B,C] and maps (`spatial` [B,K,R], `temporal` [B,K]) of x [B,K,R,D]."""

@@ -183,12 +183,15 @@ class Book:
             self.running[number] = replace(record, notes=(*record.notes, sentence))
             self.say(f"trial {number}: {sentence}")
 
-    def plan(self, number: int, memory: dict[str, int], told: str) -> None:
-        """How a trial will be trained, before it is; said of the first, and where it is cut."""
+    def plan(self, number: int, memory: dict[str, float], told: str) -> None:
+        """How a trial will be trained, before it is; said of the first, and where it matters.
+
+        It does where memory makes banks narrower, and where folds take long (`seconds` of each).
+        """
         record = replace(self.running[number], memory=memory)
         self.running[number] = record
         self._write(record)
-        if not self.planned or memory["width"] < memory["wanted"]:
+        if not self.planned or memory["width"] < memory["wanted"] or "seconds" in memory:
             self.say(f"trial {number} trains {told}")
         self.planned = True
 

@@ -110,7 +110,8 @@ def hear(book: Book, number: int, result: dict[str, Any]) -> bool:
         book.breaks(number, measured, float(result["excess"]), str(result["broken"]))
         return False
     if "told" in result:  # Tune has flattened what the worker gave
-        plan = {k.removeprefix("plan/"): int(v) for k, v in result.items() if k.startswith("plan/")}
+        flat = {k.removeprefix("plan/"): v for k, v in result.items() if k.startswith("plan/")}
+        plan = {k: float(v) if k == "seconds" else int(v) for k, v in flat.items()}
         book.plan(number, plan, str(result["told"]))
     if "failed" in result:
         book.end(number, "FAILED", str(result["failed"]))

@@ -26,6 +26,7 @@ from mer_search.features import plan as feature_plan
 from mer_search.features.assemble import feature_set
 from mer_search.features.cache import Cache
 from mer_search.features.records import FeatureSet, Regions
+from mer_search.loso.fine_tune import FineTuning
 from mer_search.loso.ledger import FoldBlock, Ledger
 from mer_search.loso.memory import Plan, free_bytes, plan
 from mer_search.loso.result import Protocol, pooled, read_result, scores_of
@@ -150,6 +151,8 @@ class LosoTrial(tune.Trainable):
     def _parameters(self) -> int:
         features = self._features()
         classes = len(self.material.protocol.classes)
+        if features.block is not None:
+            return FineTuning(features, self.trial).parameters
         return parameters(self.trial.model, features.x.shape, classes)
 
     def _features(self) -> FeatureSet:

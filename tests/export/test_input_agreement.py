@@ -8,14 +8,19 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_portable import batched, runtimes
+import torch
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from test_portable import batched
 
 from mer_search.config import Trial
 from mer_search.datasets import DataSet, read, synthetic
 from mer_search.export import ExportedModel
-from mer_search.export.portable import save_portable
+from mer_search.export.portable import KeyframeModel
 from mer_search.export.refit import Refit, refit
 from mer_search.features.cache import Cache
+from mer_search.loso.fine_tune import rebuild
+from mer_search.models.ensemble import Ensemble
 
 CLASSES = {"happy": ["happiness"], "surprised": ["surprise"]}
 PATCHES = {"name": "patches", "grid": 2}
@@ -75,15 +80,42 @@ def test_predictions_of_raw_clips_are_the_trainers(
 
 
 @pytest.mark.slow
-def test_portable_files_take_two_streams_side_by_side(
-    trained: Trained, faces: DataSet, tmp_path: Path
+def test_a_trained_block_answers_from_a_video_a_file_and_the_portable_module(
+    trained: Trained, faces: DataSet
 ) -> None:
+    learnt = {**FACENET, "layer": "block8", "trainable": "last-block"}
+    model, fitted = trained("spatial", backbone=learnt, reference="onset")
+    again = Ensemble([rebuild(model.trial, fitted.head.arguments)])
+    again.load_state_dict(load_tensors(save_tensors(fitted.head.state_dict())))
+    assert fitted.features.x.shape == (6, 4, 9, 1792), "the onset comes last"
+    from_file = ExportedModel(model.settings, again, "cpu")
+    for each in (model, from_file):
+        for n, clip in enumerate(faces.clips):
+            found = each.predict(clip.frames[0].parent)
+            probs = list(found.probabilities.values())
+            np.testing.assert_allclose(probs, fitted.probs[n], atol=1e-4)
+            assert found.spatial_attention is not None
+            assert found.spatial_attention.shape == (3, 9)
+    given = [model.inputs(clip.frames[0].parent) for clip in faces.clips]
+    assert given[0]["mix"].shape[1] == 4
+    np.testing.assert_allclose(portable(model, fitted, given), fitted.probs, atol=1e-4)
+
+
+def portable(model: ExportedModel, fitted: Refit, given: list[Any]) -> np.ndarray:
+    """Probabilities by what both portable files are made of: writing them takes half a minute."""
+    module = KeyframeModel(model.trial, fitted.head)
+    frames, mix = (torch.from_numpy(each) for each in batched(given))
+    assert mix.shape[1] == module.shown
+    with torch.inference_mode():
+        return module(frames, mix)[0].numpy()
+
+
+@pytest.mark.slow
+def test_portable_models_take_two_streams_side_by_side(trained: Trained, faces: DataSet) -> None:
     shown = {"kind": "appearance+flow", "flow": "dis", "magnification": 3.0}
     model, fitted = trained("spatial-temporal", backbone=PATCHES, input=shown,
                             augment={"flip": True, "affine": 1, "jitter": 1})  # fmt: skip
     assert fitted.features.x.shape == (6 * 4, 3, 4, 2 * 14 * 14 * 3)
-    told = save_portable(model.trial, fitted.head, fitted.example, folder=tmp_path)
-    assert told["frames"] == ["float32", 28, 28, 6]
+    assert fitted.example.shape == (1, 28, 28, 6)
     given = [model.inputs(clip.frames[0].parent, apex=clip.apex) for clip in faces.clips]
-    for run in runtimes(tmp_path).values():
-        np.testing.assert_allclose(run(*batched(given))[0], fitted.probs, atol=1e-4)
+    np.testing.assert_allclose(portable(model, fitted, given), fitted.probs, atol=1e-4)

@@ -12,8 +12,10 @@ import pytest
 from ray.tune.utils import flatten_dict
 
 from mer_search import space_file
+from mer_search.datasets import synthetic
 from mer_search.errors import MerSearchError
-from mer_search.features import plan
+from mer_search.experiment import Experiment
+from mer_search.features import backbones, plan
 from mer_search.features.cache import Cache
 from mer_search.loso.ledger import Ledger
 from mer_search.search import worker
@@ -29,9 +31,14 @@ Started = tuple[Book, LosoTrial, list[str]]
 @pytest.fixture
 def started(tiny_space: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Started:
     """A book with a trial under way, the worker that runs it, and what is said."""
+    experiment = space_file.read(str(tiny_space), ["train.epochs=1", "train.learning_rate=0.01"])
+    return start(experiment, tmp_path, monkeypatch)
+
+
+def start(experiment: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Started:
+    """The first trial of an experiment under way."""
     monkeypatch.setattr(worker, "neighbours", lambda experiment: 2)
     monkeypatch.setattr(worker, "_device", lambda: ("cpu", "a GPU could not be used"))
-    experiment = space_file.read(str(tiny_space), ["train.epochs=1", "train.learning_rate=0.01"])
     ledger, cache = Ledger(str(tmp_path / "store"), "tiny"), Cache(tmp_path / "cache")
     ready = prepare(experiment, ledger, cache=cache)
     said: list[str] = []
@@ -70,6 +77,32 @@ def test_memory_is_told_before_anything_is_trained(
     assert trained == [1] * 6
     assert book.ledger.trial(0).state == "COMPLETE"
     assert book.ledger.trial(0).memory == memory
+
+
+@pytest.mark.slow
+def test_a_fine_tuned_trial_tells_its_time_and_trains_without_the_networks_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = synthetic.write(tmp_path / "faces", subjects=2, clips=2, classes=2, frames=5)
+    classes = {"happy": ["happiness"], "surprised": ["surprise"]}
+    experiment = space_file.from_dict({
+        "name": "tuned", "data": {"reader": "casme2", "root": str(root), "classes": classes},
+        "features": {"backbone": {"trainable": "last-block", "weights": "random"},
+                     "keyframes": {"count": 2}, "reference": "onset", "align": {"method": "none"}},
+        "model": {"attention": {"choice": ["spatial"]}, "lstm_size": 4, "attention_size": 4},
+        "train": {"epochs": 1, "batch_size": 2},
+        "search": {"constraints": ["parameters <= 2e6"]},
+    })  # fmt: skip
+    book, trial, said = start(experiment, tmp_path, monkeypatch)
+    monkeypatch.setattr(backbones, "network", None)  # nothing but the block is built from here on
+    while hear(book, 0, flatten_dict(trial.step())):
+        pass
+    record = book.ledger.trial(0)
+    assert record.state == "COMPLETE", record.reason
+    assert record.memory["seconds"] > 0
+    assert 1.6e6 < record.measured["parameters"] < 2e6
+    assert said[0].startswith("trial 0 trains 1 folds one after another: ")
+    assert len(trial.blocks[0].probs) > 0
 
 
 def test_a_trial_that_is_cut_is_told_each_time(started: Started) -> None:
