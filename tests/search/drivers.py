@@ -19,7 +19,11 @@ import numpy as np
 from mer_search.loso.ledger import Ledger
 
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["preloaded"])
+# Of this package alone: the process that forks does not know the folders of tests.
+FORKS.set_forkserver_preload(
+    [f"mer_search.{name}" for name in ("cli", "search.nested", "search.searcher", "search.worker",
+                                       "search.live", "tracking.mirror")]
+)  # fmt: skip
 PATIENCE = 120
 
 
