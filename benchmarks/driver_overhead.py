@@ -30,6 +30,7 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
+from stubs import stub_block
 
 from mer_search import space_file
 from mer_search.features.cache import Cache
@@ -90,14 +91,6 @@ def search_in(folder: Path, args: argparse.Namespace, trials: int) -> Ledger:
         experiment = space_file.from_dict(space(args.sampler, trials, args.slots, args.history))
         ledger.create({**experiment.as_file(), "record": {"data": "0" * 64}}, protocol.to_json())
     return ledger
-
-
-def stub_block(protocol: Protocol, number: int, index: int, seconds: float = 0.0) -> FoldBlock:
-    """Predictions by chance."""
-    held = protocol.folds.held_out[slice(*protocol.folds.blocks[index])].any(0)
-    keys = tuple(protocol.keys[clip] for clip in np.flatnonzero(held))
-    probs = np.random.default_rng([number, index]).dirichlet([1.0] * 3, len(keys))
-    return FoldBlock(keys, probs.astype(np.float32), 0, seconds, time.time())
 
 
 def bare(book: Book) -> None:

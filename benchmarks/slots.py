@@ -15,14 +15,16 @@ import argparse
 import itertools
 import os
 import tempfile
+import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
-from driver_overhead import search_in, space, stub_block
+from driver_overhead import search_in, space
 from ray import tune
+from stubs import stub_block
 
 from mer_search import space_file
 from mer_search.features.cache import Cache
@@ -68,10 +70,13 @@ def sleep_through(ledger: Ledger, seconds: list[float], args: argparse.Namespace
     light = SimpleNamespace(protocol=book.protocol, ledger=ledger, seconds=seconds)
     nothing: Any = None
     prepared = Prepared(nothing, book.protocol, FillReport((), (), (), 0, 0.0), "", False)
+    timer = threading.Timer(args.most, setattr, (book, "stopping", True))
+    timer.start()
     cpu = time.process_time()
     with mock.patch.object(tuning, "material_of", return_value=light):
         tuning.tune_trials(experiment, book, prepared, cache=Cache.default(),
                            slots=lambda: args.slots, trainable=Sleeper)  # fmt: skip
+    timer.cancel()
     return time.process_time() - cpu
 
 
@@ -83,11 +88,14 @@ def span(result: LosoResult) -> tuple[float, float]:
 
 def busy(ledger: Ledger, numbers: range, slots: int) -> tuple[float, float]:
     """Share of slot time in trials, and the length of the window in seconds."""
-    spans = [span(result) for result in read_results(ledger)[numbers.start : numbers.stop]]
+    results = [result for result in read_results(ledger) if result.complete]
+    spans = [span(result) for result in results if result.record.number in numbers]
+    if len(spans) <= slots:
+        return float("nan"), 0.0
     starts = sorted(start for start, _ in spans)
     left, right = starts[slots - 1], starts[-1]
     # Trials of the duration before may still run in the window: they are work as well.
-    before = [span(result) for result in read_results(ledger)[: numbers.start]]
+    before = [span(result) for result in results if result.record.number < numbers.start]
     inside = sum(max(0.0, min(end, right) - max(begin, left)) for begin, end in spans + before)
     return inside / (slots * (right - left)), right - left
 
@@ -111,6 +119,7 @@ def main() -> None:
     parser.add_argument("--nodes", type=int, default=4)
     parser.add_argument("--seconds", type=float, nargs="+", default=[10.0, 5.0])
     parser.add_argument("--rounds", type=int, default=5, help="trials of each duration per slot")
+    parser.add_argument("--most", type=float, default=1e6, help="seconds; ends after the blocks")
     args = parser.parse_args()
     args.sampler, args.history, count = "random", 0, args.slots * args.rounds
     seconds = list(itertools.chain(*([each] * count for each in args.seconds)))

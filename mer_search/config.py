@@ -26,8 +26,9 @@ from mer_search.feature_settings import Keyframes as Keyframes
 from mer_search.feature_settings import Settings as Settings
 from mer_search.feature_settings import digest_of as digest_of
 
-ModelName = Literal["attention-lstm", "lstm", "gru", "transformer", "mean-pool", "majority",
-                    "ststnet", "off-apexnet", "cnn-3d"]  # fmt: skip
+ModelName = Literal["attention-lstm", "lstm", "gru", "transformer", "elrcn", "mean-pool",
+                    "majority", "ststnet", "off-apexnet", "cnn-3d", "lbp-top-svm",
+                    "bi-woof-svm"]  # fmt: skip
 _OVER_TIME = ("lstm_size", "layers", "bidirectional", "projection", "regions", "pooling", "dropout",
               "input_dropout")  # fmt: skip
 USES: dict[str, tuple[str, ...]] = {
@@ -37,13 +38,16 @@ USES: dict[str, tuple[str, ...]] = {
     "gru": _OVER_TIME,
     "mean-pool": ("projection", "regions", "dropout", "input_dropout"),
     "transformer": ("attention_size", "heads", "layers", "regions", "dropout", "input_dropout"),
+    "elrcn": ("lstm_size", "layers", "regions", "dropout", "input_dropout"),
     "majority": (),
     "ststnet": ("dropout",),
     "off-apexnet": ("dropout",),
     "cnn-3d": ("dropout",),
+    "lbp-top-svm": (),
+    "bi-woof-svm": (),
 }  # fmt: skip
 """The settings of `model` that each model has; `tests/models/` builds every one of them."""
-MAP_MODELS = frozenset({"ststnet", "off-apexnet", "cnn-3d"})
+MAP_MODELS = frozenset({"ststnet", "off-apexnet", "cnn-3d", "lbp-top-svm", "bi-woof-svm"})
 """Models that take maps pixel by pixel: regions of `patches` are the pixels."""
 BEHIND_BLOCKS = ("attention-lstm", "lstm", "gru", "transformer", "mean-pool")
 """Models through which a face network's last block can learn."""

@@ -37,8 +37,8 @@ def test_every_shipped_space_resolves_and_survives_its_own_form(
     papers = {f"{data}_paper" for data in ("casme2", "samm", "smic", "megc2019")}
     assert set(names) >= {"quickstart", "casme2_laptop", "casme2_inputs", "casme2_fine_tuned",
                           "megc2019_flow_maps", *papers}  # fmt: skip
-    assert sum(name.startswith("leaderboard/") for name in names) == 9
-    assert len(names) >= 18
+    assert sum(name.startswith("leaderboard/") for name in names) == 10
+    assert len(names) == 19
     for name, file in names.items():
         for part in ("# Purpose: ", "# Command: ", "# Cost: "):
             assert f"\n{part}" in f"\n{file.read_text()}", name

@@ -82,12 +82,14 @@ def read_rivals(folder: str, trials: int | None, settings: Sequence[str]) -> lis
 
     changes = [*settings, *([] if trials is None else [f"search.trials={trials}"])]
     found: list[Experiment] = []
-    faults: list[str] = []
+    told: dict[str, list[str]] = {}
     for file in _files(folder):
         try:
             found.append(space_file.read(file, changes))
         except InputError as fault:
-            faults += [f"{file.name}: {sentence}" for sentence in fault.faults]
+            for sentence in fault.faults:
+                told.setdefault(sentence, []).append(file.name)
+    faults = [f"{', '.join(files)}: {sentence}" for sentence, files in told.items()]
     if found:
         faults += [sentence for other in found[1:] for sentence in _differences(found[0], other)]
     names = [rival.name for rival in found]

@@ -14,6 +14,7 @@ import torch
 from mer_search.models.architecture import Architecture
 from mer_search.models.attention_lstm import AttentionLSTM
 from mer_search.models.cnn3d import CNN3D
+from mer_search.models.elrcn import ELRCN
 from mer_search.models.fold_bank import FoldBank
 from mer_search.models.gru import GRU
 from mer_search.models.head import Head
@@ -23,13 +24,17 @@ from mer_search.models.memory import bytes_per_fold, stacked_bytes_per_fold
 from mer_search.models.off_apexnet import OFFApexNet
 from mer_search.models.stacked import StackedBank
 from mer_search.models.ststnet import STSTNet
+from mer_search.models.svm import LBPTOPSVM, BiWOOFSVM
 from mer_search.models.transformer import Transformer
 
 Plain = AttentionLSTM | Head
 Bank = FoldBank | StackedBank
 HEADS: dict[str, type[Head]] = {
+    "bi-woof-svm": BiWOOFSVM,
     "cnn-3d": CNN3D,
+    "elrcn": ELRCN,
     "gru": GRU,
+    "lbp-top-svm": LBPTOPSVM,
     "majority": Majority,
     "mean-pool": MeanPool,
     "off-apexnet": OFFApexNet,

@@ -68,7 +68,7 @@ class StackedBank(nn.Module):
     def fit(self, x: Tensor, label: Tensor, training: Tensor) -> None:
         """Fits each fold to its own training clips, of x [N,K,R,D] and training [F,N]."""
         for fold, own in enumerate(training):
-            for name, value in self.pattern[0].fit(x[own], label[own]).items():
+            for name, value in self.member(fold).fit(x[own], label[own]).items():
                 getattr(self, _flat(name))[fold] = value
 
     def member(self, fold: int) -> Head:

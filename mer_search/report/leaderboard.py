@@ -138,5 +138,5 @@ def _notes(found: Leaderboard) -> Iterator[str]:
     others = {row.clips for row in found.published} - {here}
     if others:
         told = ", ".join(map(str, sorted(others)))
-        yield f"Here {here} clips were scored; published rows score {told} where it says so."
+        yield f"Here {here} clips were scored; published rows over {told} are of other clips."
     yield NOTE

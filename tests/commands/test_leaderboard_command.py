@@ -37,7 +37,7 @@ def write(tmp_path: Path) -> Callable[..., str]:
 def test_the_shipped_rivals_share_one_protocol(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MEGC2019_FLOW", "manifest.csv")
     rivals = read_rivals("leaderboard", 5, ())
-    assert len(rivals) == 9
+    assert len(rivals) == 10
     assert {rival.search.trials for rival in rivals} == {5}
     names = {rival.fixed["model.name"] for rival in rivals}
     assert names >= {"attention-lstm", "lstm", "ststnet", "off-apexnet", "majority"}

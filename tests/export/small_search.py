@@ -54,7 +54,7 @@ RIVALS: dict[str, Any] = {
     "name": "rivals",
     "data": {"reader": "manifest"},
     "features": {"align": {"method": "none"}, "backbone": {"name": "patches", "grid": 8}},
-    "model": {"name": {"choice": sorted(HEADS)}, "dropout": 0.1},
+    "model": {"name": {"choice": sorted(HEADS)}},
     "train": {"epochs": 6, "batch_size": 8, "learning_rate": 0.01},
 }
 
@@ -88,7 +88,7 @@ def search_maps(folder: Path) -> Searched:
 def search_rivals(folder: Path) -> Searched:
     """The same maps, looked at pixel by pixel: one trial of every rival model."""
     trials = [{"model.name": name} for name in sorted(HEADS)]
-    return search(folder, RIVALS, trials, write_maps(folder / "data"))
+    return search(folder, RIVALS, trials, write_maps(folder / "data", channels=3))
 
 
 def search(
@@ -110,7 +110,7 @@ def search(
     return Searched(ledger, experiment, ready.dataset, cache)
 
 
-def write_maps(folder: Path, *, subjects: int = 4, clips: int = 4) -> Path:
+def write_maps(folder: Path, *, subjects: int = 4, clips: int = 4, channels: int = 2) -> Path:
     """A folder per clip with maps whose first channel tells the class; returns the manifest."""
     rng = np.random.default_rng(0)
     folder.mkdir(parents=True)
@@ -118,7 +118,7 @@ def write_maps(folder: Path, *, subjects: int = 4, clips: int = 4) -> Path:
     for subject in range(subjects):
         for clip in range(clips):
             for frame in range(3):
-                values = rng.standard_normal((8, 8, 2)).astype(np.float32)
+                values = rng.standard_normal((8, 8, channels)).astype(np.float32)
                 values[..., 0] += 2 * (clip % 2)
                 file = folder / f"s{subject}c{clip}" / f"{frame}.npy"
                 file.parent.mkdir(exist_ok=True)

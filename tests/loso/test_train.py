@@ -37,6 +37,7 @@ OPTIONS: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"name": "lstm", "pooling": "mean"}, {}),
     ({"name": "transformer", "dropout": 0.3, "layers": 2}, {"schedule": "cosine"}),
     ({"name": "majority"}, {}),
+    ({"name": "elrcn", "layers": 2, "dropout": 0.3}, {}),
     ({"name": "mean-pool", "projection": 5, "dropout": 0.3}, {"clip_norm": 0.1}),
     ({"name": "gru", "layers": 2, "bidirectional": True, "input_dropout": 0.3}, {}),
     *(
@@ -45,7 +46,7 @@ OPTIONS: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ),
 ]
 
-SLOW = {"off-apexnet"}  # a million weights to a layer
+SLOW = {"off-apexnet", "cnn-3d", "bi-woof-svm", "lbp-top-svm"}
 every_option = pytest.mark.parametrize(
     ("model", "train"),
     [pytest.param(*option, marks=pytest.mark.slow if option[0].get("name") in SLOW else ())
@@ -73,7 +74,8 @@ def run(model: dict[str, Any], train: dict[str, Any], x: Any, label: Any, held_o
 
 
 def regions_of(model: dict[str, Any]) -> int:
-    return R if regions(Model(**model)) == "keep" else 1
+    keep = regions(Model(**model)) == "keep"
+    return 1 if not keep else 4 * R if "svm" in model.get("name", "") else R
 
 
 @every_option

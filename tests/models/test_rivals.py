@@ -16,6 +16,7 @@ from mer_search.models.catalogue import (
     count_parameters,
     fold_bytes,
 )
+from mer_search.models.cells import Recurrent
 from mer_search.models.head import Head, load_published
 from mer_search.models.norms import OwnNorm
 from mer_search.models.stacked import StackedBank
@@ -32,11 +33,14 @@ OPTIONS: list[tuple[str, dict[str, Any]]] = [
     ("gru", {**VECTORS, "lstm_size": 6, "pooling": "mean"}),
     ("gru", {**VECTORS, **DROPS, "lstm_size": 6, "layers": 2, "bidirectional": True,
              "projection": 5}),
+    ("elrcn", {**VECTORS, **DROPS, "lstm_size": 6, "layers": 2}),
     ("ststnet", {**PIXELS, "dropout": 0.5}),
     ("off-apexnet", {**PIXELS, "dropout": 0.5}),
     ("cnn-3d", {**PIXELS, "dropout": 0.5}),
     ("transformer", {**VECTORS, **DROPS, "attention_size": 8, "heads": 2, "layers": 2}),
     ("majority", VECTORS),
+    ("lbp-top-svm", {**PIXELS, "keyframes": 9}),
+    ("bi-woof-svm", {**PIXELS, "regions": 81}),
 ]  # fmt: skip
 every_option = pytest.mark.parametrize(("name", "options"), OPTIONS, ids=lambda o: str(o)[:60])
 
@@ -122,13 +126,29 @@ def test_size_and_memory_are_told_without_building(name: str, options: dict[str,
     assert many > few >= 4 * 4 * numbers
 
 
+@pytest.mark.parametrize("kind", ["gru", "lstm"])
 @pytest.mark.parametrize("bidirectional", [False, True])
-def test_states_of_the_gru_are_those_of_pytorch(bidirectional: bool) -> None:
-    ours = build_plain("gru", **VECTORS, lstm_size=5, layers=2, bidirectional=bidirectional)
-    rival = torch.nn.GRU(D, 5, num_layers=2, bidirectional=bidirectional, batch_first=True)
-    ours.gru.load_state_dict(rival.state_dict())
+def test_recurrent_states_are_those_of_pytorch(kind: str, bidirectional: bool) -> None:
+    ours = Recurrent(kind, D, 5, layers=2, bidirectional=bidirectional)
+    theirs = {"gru": torch.nn.GRU, "lstm": torch.nn.LSTM}[kind]
+    rival = theirs(D, 5, num_layers=2, bidirectional=bidirectional, batch_first=True)
+    ours.load_state_dict(rival.state_dict())
     x = torch.randn(B, K, D)
-    torch.testing.assert_close(ours.gru(x), rival(x)[0])
+    torch.testing.assert_close(ours(x), rival(x)[0])
+
+
+def test_elrcn_takes_weights_of_an_lstm_and_two_dense_layers() -> None:
+    plain = build_plain("elrcn", **VECTORS, lstm_size=5, layers=2)
+    assert isinstance(plain, Head)
+    lstm = torch.nn.LSTM(D, 5, num_layers=2, batch_first=True)
+    hidden, fc = torch.nn.Linear(5, 128), torch.nn.Linear(128, C)
+    state = {f"lstm.{name}": value for name, value in lstm.state_dict().items()}
+    for name, layer in (("hidden", hidden), ("fc", fc)):
+        state |= {f"{name}.{end}": value for end, value in layer.state_dict().items()}
+    load_published(plain, state)
+    x = torch.randn(B, K, 1, D)
+    expected = fc(hidden(lstm(x[:, :, 0])[0][:, -1]).relu())
+    torch.testing.assert_close(plain(x)[0], expected)
 
 
 def test_layers_of_the_transformer_are_those_of_pytorch() -> None:
@@ -178,6 +198,46 @@ def test_off_apexnet_counts_what_its_public_form_counts_and_takes_its_weights() 
 def test_maps_that_are_no_flow() -> None:
     with pytest.raises(InputError, match=r"first two channels are the flow, found 5x5 with 1"):
         build_plain("off-apexnet", channels=1, classes=3, keyframes=1, regions=25)
+
+
+@pytest.mark.parametrize("name", ["lbp-top-svm", "bi-woof-svm"])
+@pytest.mark.parametrize("classes", [1, 2, 3])
+def test_machines_separate_what_can_be_separated(name: str, classes: int) -> None:
+    options = {"channels": 3, "classes": 3, "keyframes": 9, "regions": 81}
+    label = torch.arange(24) % classes
+    x = torch.randn(24, 9, 9, 9, 3, generator=torch.Generator().manual_seed(0))
+    ramp = torch.arange(9.0) / 2
+    for n, steps in enumerate((ramp[:, None, None], ramp[None, :, None], ramp[None, None, :])):
+        x[label == n] += 4 * steps[..., None] if name == "lbp-top-svm" else 0
+        x[label == n, ..., n % 2] += 6 * (n - 1)
+    bank = build_bank(name, 1, seed=0, **options)
+    assert isinstance(bank, StackedBank)
+    x = x.flatten(2, 3)
+    bank.fit(x, label, torch.ones(1, 24).bool())
+    assert torch.equal(bank(x)[0][0].argmax(-1), label)
+    assert torch.equal(bank.member(0)(x)[0].argmax(-1), label)
+
+
+def test_patterns_are_those_of_scikit_image_where_radii_are_equal() -> None:
+    from skimage.feature import local_binary_pattern
+
+    plain = build_plain("lbp-top-svm", channels=1, classes=2, keyframes=3, regions=144)
+    video = torch.rand(3, 12, 12, generator=torch.Generator().manual_seed(0))
+    found = plain.describe(video.flatten(1)[None, :, :, None]).view(3, 16, 5, 5)
+    assert torch.allclose(found.sum(1), torch.ones(3, 5, 5))
+    codes = local_binary_pattern((video[1].numpy() * 1e6).astype(int), 4, 1)[1:-1, 1:-1]
+    expected = sorted((codes[2 * r : 2 * r + 2, 2 * c : 2 * c + 2] == code).mean()
+                      for r in range(5) for c in range(5) for code in range(16))  # fmt: skip
+    torch.testing.assert_close(
+        found[0].flatten().sort()[0], torch.tensor(expected), check_dtype=False
+    )
+
+
+def test_maps_without_such_a_descriptor() -> None:
+    with pytest.raises(InputError, match="lbp-top-svm takes three keyframes or more of 7x7 pixels"):
+        build_plain("lbp-top-svm", channels=3, classes=3, keyframes=2, regions=81)
+    with pytest.raises(InputError, match="bi-woof-svm takes maps of flow in x and y and strain, 8"):
+        build_plain("bi-woof-svm", channels=3, classes=3, keyframes=2, regions=49)
 
 
 def test_majority_answers_with_the_shares_of_the_training_clips() -> None:
