@@ -33,8 +33,8 @@ def bytes_of(tuning: FineTuning) -> Needs:
     batch = min(tuning.train.batch_size, clips)
     numbers = sum(p.numel() for p in tuning.first.parameters())
     kept, out = _activations(tuning)
-    if tuning.train.checkpointing:  # one key frame's at a time, and what leaves the block
-        kept = kept // rows + 2 * FLOAT * out
+    if tuning.train.checkpointing:  # one key frame's, their gradients, and what leaves the block
+        kept = 2 * kept // rows + 2 * FLOAT * out
     entering = FLOAT * tuning.x[0].numel()
     # Three copies of the weights (the first, the fold's, its gradient) and two moments.
     fold = FLOAT * 5 * numbers + batch * (kept + 2 * entering)
