@@ -12,13 +12,13 @@ import random
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 from drivers import Driver, blocks_of, kept, probs_of
+from ray_head import Head, head, node, vanish
 from tiny_maps import write_maps
 
 from mer_search.loso.ledger import Ledger
@@ -28,27 +28,33 @@ pytestmark = pytest.mark.ray
 KILLS = 10
 
 
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """Two nodes of one logical processor each."""
-    cache = tmp_path_factory.mktemp("cache")
-    before = dict(os.environ)
-    # Drivers and nodes are other processes and find the token there; all use one cache.
-    os.environ.update(
-        RAY_AUTH_MODE="token", RAY_AUTH_TOKEN="d" * 64, RAY_USAGE_STATS_ENABLED="0",
-        MER_SEARCH_CACHE=str(cache),
-    )  # fmt: skip
-    from ray.cluster_utils import Cluster
+class Nodes:
+    """A head and one more node, of one logical processor each."""
 
-    small = {"num_cpus": 1, "object_store_memory": 100_000_000}
-    found = Cluster(initialize_head=True, head_node_args={**small, "include_dashboard": False})
-    found.add_node(**small)
-    try:
-        yield found
-    finally:
-        found.shutdown()
-        os.environ.clear()
-        os.environ.update(before)
+    def __init__(self, running: Head, held: ExitStack) -> None:
+        self.running, self.address, self.held = running, running.gcs, held
+        self.join()
+
+    def join(self) -> None:
+        self.second = self.held.enter_context(node(self.running))
+
+    def lose(self) -> None:
+        """The second node's power is cut."""
+        vanish(self.second)
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
+    """Processes of their own: Ray reads its settings once, and other tests came before."""
+    cache = {"MER_SEARCH_CACHE": str(tmp_path_factory.mktemp("cache"))}
+    before = dict(os.environ)
+    with head(cpus=1, environment=cache) as running, ExitStack() as held:
+        os.environ.update(running.environment)  # the process that forks drivers finds the token
+        try:
+            yield Nodes(running, held)
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +79,7 @@ def space(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class Drill:
     """One search on the cluster."""
 
-    def __init__(self, cluster: Any, space: Path, folder: Path, name: str = "drill") -> None:
+    def __init__(self, cluster: Nodes, space: Path, folder: Path, name: str = "drill") -> None:
         self.line = ["launch", space, "--address", cluster.address, "--name", name]
         self.folder, self.ledger = folder, Ledger(str(folder / "store"), name)
         self.environment = dict(os.environ)
@@ -86,12 +92,12 @@ class Drill:
 
 
 @pytest.fixture
-def drill(cluster: Any, space: Path, tmp_path: Path) -> Drill:
+def drill(cluster: Nodes, space: Path, tmp_path: Path) -> Drill:
     return Drill(cluster, space, tmp_path)
 
 
 def test_a_driver_killed_at_many_moments_ends_where_an_undisturbed_one_does(
-    drill: Drill, cluster: Any, space: Path, tmp_path: Path
+    drill: Drill, cluster: Nodes, space: Path, tmp_path: Path
 ) -> None:
     one = ("--set", "search.concurrency=1")
     calm = Drill(cluster, space, tmp_path, name="calm")
@@ -133,18 +139,17 @@ def _shown_once(tracking: str, *, trials: int) -> None:
     assert {run.info.status for run in runs} == {"FINISHED"}
 
 
-def test_a_lost_node_costs_at_most_its_running_block(drill: Drill, cluster: Any) -> None:
+def test_a_lost_node_costs_at_most_its_running_block(drill: Drill, cluster: Nodes) -> None:
     more = ("--trials", "4", "--set", "train.epochs=150")
     driver = drill.start(*more)
     driver.wait_for(drill.ledger, 6)
     before = blocks_of(drill.ledger)
     trials = {place.split("/")[1] for place in before}
-    lost = next(iter(cluster.worker_nodes))
-    cluster.remove_node(lost, allow_graceful=False)
+    cluster.lose()
     try:
         told = driver.ended()
     finally:
-        cluster.add_node(num_cpus=1, object_store_memory=100_000_000)
+        cluster.join()
     assert driver.code == 0, told
     assert len(trials) == 2  # one on each node
     assert "4 trials to run, 2 at a time" in told
