@@ -31,7 +31,7 @@ if ! buildah inspect --type image "localhost/$from" >/dev/null 2>&1; then
     buildah add --quiet "$scratch" "$folder/base" /
     buildah commit --quiet --rm "$scratch" "localhost/$from"
 fi
-buildah build --isolation chroot --pull=never --layers --format docker "${shown[@]}" \
+buildah build --isolation chroot --pull=never --format docker "${shown[@]}" \
     --build-arg DEVICE="${DEVICE:-cpu}" --file docker/Dockerfile --tag "$image" .
 proof=$(buildah from --pull=never "localhost/$image")
 trap 'buildah rm "$proof" >/dev/null' EXIT
