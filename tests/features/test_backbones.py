@@ -6,6 +6,7 @@ import torch
 
 from mer_search.errors import InputError, WeightsMissing
 from mer_search.features.backbones import build
+from mer_search.features.filling import multiplies_bf16
 from mer_search.features.networks import cut, fold_norms, network, randomise
 
 FACES = np.random.default_rng(0).integers(0, 256, (3, 160, 160, 3), dtype=np.uint8)
@@ -47,8 +48,12 @@ def test_vgg_face_has_the_published_size() -> None:
     assert parameters + 4096 * 2622 + 2622 == 145_002_878
 
 
-# bf16 takes most of a minute on a processor without such instructions
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+SLOW_BF16 = pytest.mark.skipif(
+    not multiplies_bf16("cpu"), reason="this processor has no bf16 instructions: most of a minute"
+)
+
+
+@pytest.mark.parametrize("precision", ["fp32", pytest.param("bf16", marks=SLOW_BF16)])
 @pytest.mark.slow
 def test_an_embedding_does_not_depend_on_its_batch(precision: str) -> None:
     backbone = build("facenet-casia", "embedding", pretrained=False, precision=precision)

@@ -24,7 +24,7 @@ from tiny_maps import write_maps
 from mer_search.loso.ledger import Ledger
 from mer_search.loso.result import read_results
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
 KILLS = 10
 
 

@@ -51,6 +51,8 @@ def test_a_job_is_followed_left_found_again_and_continued(
 ) -> None:
     store = tmp_path / "store"
     ledger = Ledger(str(store), "tiny")
+    # Long enough to be running still when Ctrl-C comes.
+    tiny_space.write_text(tiny_space.read_text().replace("epochs: 60", "epochs: 150"))
     line = command(cluster, tiny_space, store)
     with subprocess.Popen(
         line, env=client(cluster), stdout=subprocess.PIPE, text=True, cwd=tmp_path

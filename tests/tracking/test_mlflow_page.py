@@ -50,7 +50,7 @@ def test_trials_columns_comparison_and_pictures_are_there_without_set_up(
         app, ["track", ledger.name, "--store", ledger.store, "--tracking", uri]
     )
     assert told.exit_code == 0, told.output
-    page, found = browser(2400, 1000), links(ledger, uri)
+    page, found = browser(3600, 1000), links(ledger, uri)
     names = [f"trial {number}" for number in range(len(STATES))]
     table = text_of(page, found["trials in MLflow"], *names)
     for column in ("uf1", "folds_done", "mer.state", "mer.selected_on", "model.attention"):
