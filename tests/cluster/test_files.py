@@ -133,7 +133,8 @@ def test_the_search_in_the_job_is_a_search_space() -> None:
     (config,) = [
         e for e in objects(ROOT / "cluster/kubernetes/rayjob.yaml") if e["kind"] == "ConfigMap"
     ]
-    space_file.from_dict(yaml.safe_load(config["data"]["space.yaml"]))
+    found = space_file.from_dict(yaml.safe_load(config["data"]["space.yaml"]))
+    assert found.domains, "a search has something to search"
 
 
 def test_versions_in_all_files_are_those_of_the_constraints() -> None:
