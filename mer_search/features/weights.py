@@ -142,7 +142,7 @@ def import_weights(name: str, file: Path) -> WeightsRecord:
     """
     from safetensors.torch import save_file
 
-    from mer_search.features.layouts import read_state
+    from mer_search.features.weight_files.layouts import read_state
 
     _check_name(name)
     state, digest = read_state(name, Path(file))

@@ -13,19 +13,19 @@ import torch
 
 from mer_search.models.architecture import Architecture
 from mer_search.models.attention_lstm import AttentionLSTM
-from mer_search.models.cnn3d import CNN3D
-from mer_search.models.elrcn import ELRCN
 from mer_search.models.fold_bank import FoldBank
-from mer_search.models.gru import GRU
 from mer_search.models.head import Head
-from mer_search.models.majority import Majority
-from mer_search.models.mean_pool import MeanPool
 from mer_search.models.memory import bytes_per_fold, stacked_bytes_per_fold
-from mer_search.models.off_apexnet import OFFApexNet
+from mer_search.models.rivals.cnn3d import CNN3D
+from mer_search.models.rivals.elrcn import ELRCN
+from mer_search.models.rivals.gru import GRU
+from mer_search.models.rivals.majority import Majority
+from mer_search.models.rivals.mean_pool import MeanPool
+from mer_search.models.rivals.off_apexnet import OFFApexNet
+from mer_search.models.rivals.ststnet import STSTNet
+from mer_search.models.rivals.svm import LBPTOPSVM, BiWOOFSVM
+from mer_search.models.rivals.transformer import Transformer
 from mer_search.models.stacked import StackedBank
-from mer_search.models.ststnet import STSTNet
-from mer_search.models.svm import LBPTOPSVM, BiWOOFSVM
-from mer_search.models.transformer import Transformer
 
 Plain = AttentionLSTM | Head
 Bank = FoldBank | StackedBank

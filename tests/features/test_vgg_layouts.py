@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from vgg_files import WRITERS, narrow, reference, torch7_bytes, torch7_modules, write_rcmalli
 
 from mer_search.errors import InputError, WeightsMissing
-from mer_search.features import torch7, weights
+from mer_search.features import weights
 from mer_search.features.backbones import build
+from mer_search.features.weight_files import torch7
 
 State = dict[str, Tensor]
 

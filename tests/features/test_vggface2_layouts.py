@@ -13,9 +13,10 @@ import torch
 from vggface2_files import IDENTITIES, NAMES, WRITERS, arrays_of, narrow, write_pickle
 
 from mer_search.errors import InputError
-from mer_search.features import numpy_pickle, weights
+from mer_search.features import weights
 from mer_search.features.backbones import build
 from mer_search.features.networks import network
+from mer_search.features.weight_files import numpy_pickle
 
 QUICK = {("resnet50-vggface2", "weight.pkl"), ("senet50-vggface2", "rcmalli.h5")}
 EVERY = [

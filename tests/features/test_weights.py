@@ -17,10 +17,11 @@ from google.protobuf import message
 from torch import Tensor
 
 from mer_search.errors import DamagedRecord, InputError, WeightsMissing
-from mer_search.features import layouts, networks, weights
+from mer_search.features import networks, weights
 from mer_search.features.backbones import build
-from mer_search.features.layouts import facenet_state
-from mer_search.features.tensorflow_graph import graph_class, read_constants
+from mer_search.features.weight_files import layouts
+from mer_search.features.weight_files.layouts import facenet_state
+from mer_search.features.weight_files.tensorflow_graph import graph_class, read_constants
 
 State = dict[str, Tensor]
 

@@ -16,9 +16,9 @@ from mer_search.models.catalogue import (
     count_parameters,
     fold_bytes,
 )
-from mer_search.models.cells import Recurrent
 from mer_search.models.head import Head, load_published
-from mer_search.models.norms import OwnNorm
+from mer_search.models.rivals.cells import Recurrent
+from mer_search.models.rivals.norms import OwnNorm
 from mer_search.models.stacked import StackedBank
 
 F, B, K, D, C = 3, 5, 4, 6, 3

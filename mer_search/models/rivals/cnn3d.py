@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from mer_search.models.architecture import Dropout
 from mer_search.models.head import Head, Maps, dropped, square
-from mer_search.models.norms import OwnNorm
+from mer_search.models.rivals.norms import OwnNorm
 
 FILTERS = (8, 16)
 

@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mer_search.features.vgg_layouts import bgr_to_rgb, oihw, tensor
+from mer_search.features.weight_files.vgg_layouts import bgr_to_rgb, oihw, tensor
 
 State = dict[str, Tensor]
 Array = NDArray[np.float32]

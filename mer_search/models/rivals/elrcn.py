@@ -13,8 +13,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from mer_search.models.architecture import Dropout
-from mer_search.models.cells import Recurrent
 from mer_search.models.head import Head, Maps, dropped
+from mer_search.models.rivals.cells import Recurrent
 
 HIDDEN = 128
 

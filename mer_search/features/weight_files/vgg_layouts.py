@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mer_search.features import torch7
+from mer_search.features.weight_files import torch7
 
 State = dict[str, Tensor]
 Array = NDArray[np.float32]

@@ -1,0 +1,1 @@
+"""Weight files as others wrote them: their formats, and the names they give to the layers."""
