@@ -14,7 +14,7 @@ from mer_search import space_file
 from mer_search.config import Augment, Features, Trial
 from mer_search.datasets.clips import Clip, DataSet
 from mer_search.features import plan
-from mer_search.features.augmentation import drawn, jittered, versions
+from mer_search.features.augmentation import drawn, jittered, mirrored, versions
 from mer_search.features.cache import Cache
 from mer_search.features.extract import embed_frames, feature_set, fill
 from mer_search.features.flow import METHODS, flow, strain
@@ -37,6 +37,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "affine": {"affine": 2},
     "jitter": {"jitter": 2},
     "all": {"flip": True, "affine": 1, "jitter": 1},
+    "both ways": {"flip": True, "flip_scored": True, "affine": 1},
 }
 every_input = pytest.mark.parametrize(
     "shown",
@@ -205,15 +206,30 @@ def test_versions_follow_the_clips_themselves(changes: Any, moving: DataSet, cac
     for version in range(1, count):
         assert not np.array_equal(found.x[2 * version :][:2], found.itself)
     raw = embed_frames(read_frames(moving.clips[0].frames), features)
-    np.testing.assert_allclose(raw.x[0], found.x[0], atol=1e-4)
+    assert len(raw.x) == len(found.scored) == 1 + Augment(**changes).flip_scored
+    for own, stored in zip(raw.x, found.scored, strict=True):
+        np.testing.assert_allclose(own, stored[0], atol=1e-4)
 
 
 def test_a_mirrored_clip_is_the_clip_of_the_mirrored_face(moving: DataSet, cache: Cache) -> None:
     features = settings({"kind": "flow"}, {"flip": True}, backbone={"name": "patches", "grid": 1})
     found = numbers(features, moving, cache).reshape(2, 2, K, SIZE, SIZE, 3)
-    mirrored = [frame[:, ::-1] for frame in read_frames(moving.clips[0].frames)]
-    expected = embed_frames(mirrored, features).x[0].reshape(K, SIZE, SIZE, 3)
+    other_way = [frame[:, ::-1] for frame in read_frames(moving.clips[0].frames)]
+    expected = embed_frames(other_way, features).x[0].reshape(K, SIZE, SIZE, 3)
     np.testing.assert_allclose(found[1, 0], expected, atol=1e-4)
+
+
+def test_attention_to_a_mirrored_face_is_mirrored_back() -> None:
+    weights = np.arange(18, dtype=np.float16).reshape(1, 2, 9)
+    expected = [2, 1, 0, 5, 4, 3, 8, 7, 6]
+    assert mirrored(weights)[0, 0].tolist() == expected
+    np.testing.assert_array_equal(mirrored(mirrored(weights)), weights)
+    told = list(settings(changes={"flip_scored": True}).contradictions())
+    assert told == [
+        "features.augment.flip_scored scores mirrored versions, which no fold has trained on; set "
+        "features.augment.flip to true"
+    ]
+    assert "flip_scored" not in Augment().model_dump()
 
 
 def test_small_transforms_are_alike_over_a_clip_and_differ_between_clips() -> None:
