@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from mer_search.config import Trial
 from mer_search.errors import InputError
 from mer_search.features.align import warp
-from mer_search.features.augmentation import mirrored
 from mer_search.features.backbones import INPUTS, Backbone
 from mer_search.features.extract import embed_frames
 from mer_search.features.filling import build_backbone
 from mer_search.features.frames import Frame, read_video
 from mer_search.features.records import VideoFeatures
+from mer_search.loso.averages import mirrored
 from mer_search.loso.run import regions_of
 from mer_search.models.ensemble import Ensemble
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from math import isqrt
-from typing import Any
 
 import cv2
 import numpy as np
@@ -45,16 +43,6 @@ def versions(settings: Augment) -> tuple[Version, ...]:
 def scored(settings: Augment) -> tuple[Version, ...]:
     """The versions whose answers are averaged for a clip: itself, and mirrored where asked for."""
     return (Version(), Version(flip=True)) if settings.flip_scored else (Version(),)
-
-
-def mirrored(weights: NDArray[Any]) -> NDArray[Any]:
-    """Attention [..., R] to a mirrored face's regions, where they lie on the face itself.
-
-    Regions are those of a square map, row by row.
-    """
-    side = isqrt(weights.shape[-1])
-    rows = weights.reshape(*weights.shape[:-1], side, side)
-    return np.ascontiguousarray(rows[..., ::-1]).reshape(weights.shape)
 
 
 def changed(faces: NDArray[np.uint8], *, flip: bool, affine: int, clip: str) -> NDArray[np.uint8]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from math import isqrt
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mer_search.features.augmentation import mirrored
 from mer_search.loso.train import HeldOut
 
 
@@ -31,6 +32,16 @@ def both_ways(views: Sequence[HeldOut]) -> HeldOut:
     """
     itself, *others = views
     return averaged([itself, *(_back(view) for view in others)])
+
+
+def mirrored(weights: NDArray[Any]) -> NDArray[Any]:
+    """Attention [..., R] to a mirrored face's regions, where they lie on the face itself.
+
+    Regions are those of a square map, row by row.
+    """
+    side = isqrt(weights.shape[-1])
+    rows = weights.reshape(*weights.shape[:-1], side, side)
+    return np.ascontiguousarray(rows[..., ::-1]).reshape(weights.shape)
 
 
 def _back(view: HeldOut) -> HeldOut:

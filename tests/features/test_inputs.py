@@ -14,7 +14,7 @@ from mer_search import space_file
 from mer_search.config import Augment, Features, Trial
 from mer_search.datasets.clips import Clip, DataSet
 from mer_search.features import plan
-from mer_search.features.augmentation import drawn, jittered, mirrored, versions
+from mer_search.features.augmentation import drawn, jittered, versions
 from mer_search.features.cache import Cache
 from mer_search.features.extract import embed_frames, feature_set, fill
 from mer_search.features.flow import METHODS, flow, strain
@@ -219,11 +219,7 @@ def test_a_mirrored_clip_is_the_clip_of_the_mirrored_face(moving: DataSet, cache
     np.testing.assert_allclose(found[1, 0], expected, atol=1e-4)
 
 
-def test_attention_to_a_mirrored_face_is_mirrored_back() -> None:
-    weights = np.arange(18, dtype=np.float16).reshape(1, 2, 9)
-    expected = [2, 1, 0, 5, 4, 3, 8, 7, 6]
-    assert mirrored(weights)[0, 0].tolist() == expected
-    np.testing.assert_array_equal(mirrored(mirrored(weights)), weights)
+def test_scoring_mirrored_versions_asks_for_mirrored_training() -> None:
     told = list(settings(changes={"flip_scored": True}).contradictions())
     assert told == [
         "features.augment.flip_scored scores mirrored versions, which no fold has trained on; set "

@@ -11,10 +11,10 @@ import torch
 
 from mer_search.config import Backbone, Trial
 from mer_search.errors import InputError
-from mer_search.features.augmentation import mirrored
 from mer_search.features.last_block import first_state
 from mer_search.features.records import FeatureSet
 from mer_search.loso import fine_needs, memory
+from mer_search.loso.averages import mirrored
 from mer_search.loso.fine_tune import FineTuning, answers, score
 from mer_search.loso.folds import make_folds
 from mer_search.loso.run import run_block

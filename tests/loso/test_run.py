@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from mer_search.config import Model, Train, Trial
 from mer_search.errors import DamagedRecord, MerSearchError
-from mer_search.features.augmentation import mirrored
 from mer_search.features.records import FeatureSet
 from mer_search.loso import run
+from mer_search.loso.averages import mirrored
 from mer_search.loso.folds import make_folds
 from mer_search.loso.result import pooled, scores_of
 from mer_search.loso.run import regions_of, run_block
@@ -157,6 +157,13 @@ def test_a_mirrored_version_is_scored_too_and_its_attention_mirrored_back(
     views = [run_block(replace(noise, mirrored=both), folds, 0, trial=trial).probs
              for both in (False, True)]  # fmt: skip
     assert np.abs(views[0] - views[1]).max() > 1e-3, "the mirrored version counts"
+
+
+def test_attention_to_a_mirrored_face_is_mirrored_back() -> None:
+    weights = np.arange(18, dtype=np.float16).reshape(1, 2, 9)
+    expected = [2, 1, 0, 5, 4, 3, 8, 7, 6]
+    assert mirrored(weights)[0, 0].tolist() == expected
+    np.testing.assert_array_equal(mirrored(mirrored(weights)), weights)
 
 
 @pytest.mark.slow
