@@ -1,8 +1,8 @@
 """Extraction spread over a cluster: nodes take shares of clips, the driver keeps what they return.
 
-A node takes part where it sees the clips' files and has the networks' weights; the others only
-train. Whatever is missing or damaged afterwards is computed by the driver's own `fill`, so a share
-that was lost costs time and nothing else. Not for launches on one machine.
+A node takes part where it sees the clips' files; networks that it lacks it fetches once. The others
+only train. Whatever is missing or damaged afterwards is computed by the driver's own `fill`, so a
+share that was lost costs time and nothing else. Not for launches on one machine.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import torch
 
 from mer_search.config import Features
 from mer_search.datasets import Clip, DataSet
-from mer_search.errors import MerSearchError
-from mer_search.features import plan
+from mer_search.errors import WeightsMissing
+from mer_search.features import plan, weights
 from mer_search.features.cache import Cache
 from mer_search.features.extract import Progress, fill, waiting
 from mer_search.features.records import FillReport
@@ -44,14 +44,16 @@ class Extractor(Courier):
         self.here, self.settings = self.cache.root == root, settings
         torch.set_num_threads(max(1, cpus))
 
-    def ready(self, identities: dict[str, str]) -> str:
-        """What keeps this node from taking part, or ""."""
+    def ready(self, identities: dict[str, str], files: dict[str, Any]) -> str:
+        """What keeps this node from taking part, or ""; networks that it lacks are fetched."""
+        import ray
+
         for backbone in {each.backbone for each in self.settings}:
             try:
-                found = plan.identity(backbone)
-            except MerSearchError as fault:
-                return str(fault)
-            if found != identities[backbone.name]:
+                plan.identity(backbone)
+            except WeightsMissing:
+                weights.receive(backbone.name, ray.get(files[backbone.name]))
+            if plan.identity(backbone) != identities[backbone.name]:
                 return f"its weights of {backbone.name} are others than the driver's"
         return ""
 
@@ -105,20 +107,33 @@ class Crew:
     says: Says
     hands: list[Hand] = field(default_factory=list)
     known: set[str] = field(default_factory=set)
+    identities: dict[str, str] = field(default_factory=dict)
+    files: dict[str, Any] = field(default_factory=dict)
     frames: int = 0
     done: int = 0
     heard: float = field(default_factory=monotonic)
 
     def recruit(self) -> None:
         """Starts extractors on nodes that are new here, late ones too."""
-        identities = {each.backbone.name: plan.identity(each.backbone) for each in self.settings}
+        if not self.identities:
+            self._know()
         for node in nodes():
             if node.id in self.known:
                 continue
             self.known.add(node.id)
             for asks in _asks(node):
                 actor = _start(node, asks, self.cache, self.settings)
-                self.hands.append(Hand(node, actor, actor.ready.remote(identities)))
+                doing = actor.ready.remote(self.identities, self.files)
+                self.hands.append(Hand(node, actor, doing))
+
+    def _know(self) -> None:
+        """What the networks are; their files, which only nodes that lack them fetch."""
+        import ray
+
+        for backbone in {each.backbone for each in self.settings}:
+            self.identities[backbone.name] = plan.identity(backbone)
+            if backbone.weights == "pretrained" and backbone.name != "patches":
+                self.files[backbone.name] = ray.put(weights.content(backbone.name))
 
     def turn(self) -> None:
         """Waits for what is under way, and gives out what is left to whoever is free."""

@@ -21,11 +21,12 @@ import ray
 import yaml
 from drivers import Driver
 from ray_head import Head, can_hide, head, node, vanish
+from safetensors.numpy import save
 from test_cluster import wait_for_cpus
 
 from mer_search import space_file
 from mer_search.datasets import Clip, read
-from mer_search.features import plan
+from mer_search.features import plan, weights
 from mer_search.features.cache import Cache
 from mer_search.features.extract import FillReport, fill, waiting
 from mer_search.loso.ledger import Ledger
@@ -128,7 +129,7 @@ class Actor:
     def __init__(self, cache: Cache, *answers: Any) -> None:
         self.extractor = object.__new__(Extractor)
         self.extractor.cache, self.answers, self.given = cache, list(answers), 0
-        self.ready = SimpleNamespace(remote=lambda identities: self.answered)
+        self.ready = SimpleNamespace(remote=lambda *known: self.answered)
         self.embed = SimpleNamespace(remote=self.asked)
         self.digests = SimpleNamespace(remote=lambda keys: lambda: self.extractor.digests(keys))
         self.entry = SimpleNamespace(remote=lambda key: lambda: self.extractor.entry(key))
@@ -211,11 +212,11 @@ def test_shares_of_nodes_that_die_or_see_nothing_are_done_by_others(
 def test_what_no_node_does_is_done_by_the_driver(crew: Any, tmp_path: Path) -> None:
     fault = ray.exceptions.RayTaskError("embed", "Traceback\nValueError: odd", ValueError("odd"))
     _, said, by_driver = crew(
-        Actor(Cache(tmp_path / "a"), "its weights are not on this machine"),
+        Actor(Cache(tmp_path / "a"), "its weights are others"),
         Actor(Cache(tmp_path / "b"), "", fault),
     )
     assert by_driver == [120]
-    assert said[0] == "node-0 takes no part in extraction: its weights are not on this machine"
+    assert said[0] == "node-0 takes no part in extraction: its weights are others"
     assert re.match(r"node-1 could not extract \(.*ValueError: odd\); the driver does it", said[1])
 
 
@@ -229,20 +230,28 @@ def test_a_clip_of_other_content_or_absent_is_not_the_drivers(face_space: Path) 
     assert not _same(clip)
 
 
-def test_a_node_without_the_drivers_weights_says_so(
+def test_a_node_without_the_drivers_weights_fetches_them_once_and_keeps_others(
     face_space: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def extractor(*changes: str) -> Extractor:
+        space = space_file.read(face_space, changes)
+        return Extractor(tmp_path / "driver", "identity", space.feature_settings(), 1)
+
     monkeypatch.setenv("MER_SEARCH_CACHE", str(tmp_path / "home"))
-    space = space_file.read(face_space)
-    known = {"facenet-casia": "random"}
-    extractor = Extractor(tmp_path / "driver", "identity", space.feature_settings(), 1)
-    assert extractor.ready(known) == ""
-    assert extractor.ready({"facenet-casia": "0" * 64}) == (
+    assert extractor().ready({"facenet-casia": "random"}, {}) == ""
+    sent: list[bytes] = []
+    content = save({"w": np.zeros(1, np.float32)}, {"sha256": "5" * 64})
+    monkeypatch.setattr(ray, "get", lambda file: sent.append(file) or file)
+    files, known = {"facenet-casia": content}, {"facenet-casia": "5" * 64}
+    pretrained = extractor("features.backbone.weights=pretrained")
+    assert [pretrained.ready(known, files) for _ in range(2)] == ["", ""]
+    assert len(sent) == 1
+    assert weights.content("facenet-casia") == content
+    weights.receive("facenet-casia", b"other")
+    assert weights.content("facenet-casia") == content
+    assert pretrained.ready({"facenet-casia": "6" * 64}, files) == (
         "its weights of facenet-casia are others than the driver's"
     )
-    pretrained = space_file.read(face_space, ["features.backbone.weights=pretrained"])
-    lacking = Extractor(tmp_path / "driver", "identity", pretrained.feature_settings(), 1)
-    assert "its weights are not on this machine" in lacking.ready(known)
 
 
 def test_an_extractor_asks_for_a_gpu_each_or_for_all_processors() -> None:
