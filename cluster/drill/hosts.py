@@ -47,7 +47,11 @@ class Host:
 
     def command(self, *words: object) -> list[str]:
         """The command line that runs these words on the host."""
-        begin = 'hostname "$0"; mount --bind "$1" "$2"; cd "$2"; shift 2; exec "$@"'
+        # Ray leaves in /tmp/ray which cluster `auto` means.
+        begin = (
+            'hostname "$0"; mkdir -p "$1/ray" /tmp/ray; mount --bind "$1/ray" /tmp/ray; '
+            'mount --bind "$1" "$2"; cd "$2"; shift 2; exec "$@"'
+        )
         return ["ip", "netns", "exec", self.space, *APART, "sh", "-ec", begin, self.name,
                 str(self.disk), str(self.network.own), *map(str, words)]  # fmt: skip
 
@@ -110,7 +114,6 @@ class Network:
     def __init__(self) -> None:
         self.mark = f"drill{os.getpid()}"
         self.switch = f"{self.mark}-switch"
-        # Ray's sockets have paths of at most 107 characters.
         self.folder = Path(tempfile.mkdtemp(prefix="drill-", dir="/tmp"))
         self.own = self.folder / "own"
         self.own.mkdir()

@@ -133,8 +133,7 @@ def ray(host: Host, *more: str, head: Host | None = None) -> subprocess.Popen[by
     ports = [f"--{name}={port}" for name, port in RAY_PORTS.items()]
     return host.start(
         "ray", "start", "--block", f"--node-ip-address={host.address}", *role, *ports,
-        f"--temp-dir={host.network.own}/ray", "--object-store-memory=80000000", "--num-gpus=0",
-        *more, log="ray.log",
+        "--object-store-memory=80000000", "--num-gpus=0", *more, log="ray.log",
     )  # fmt: skip
 
 

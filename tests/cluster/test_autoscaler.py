@@ -73,11 +73,12 @@ def test_waiting_trials_bring_nodes_and_idle_nodes_leave(host: Host) -> None:
     data = {"reader": "manifest", "root": str(own / maps.relative_to(host.disk))}
     (host.disk / "space.yaml").write_text(yaml.safe_dump({**SPACE, "data": data}))
     services.wait_until(lambda: services.answers(host, host.address, services.GCS), "Ray's head")
-    launch = host.run(
+    launch = host.start(
         "python", "-m", "mer_search", "launch", "space.yaml", "--trials", 4, "--address", "auto",
-        "--store", own / "store", "--tracking", "none", check=False,
+        "--store", own / "store", "--tracking", "none", log="launch.log",
     )  # fmt: skip
-    assert launch.returncode == 0, launch.stdout + launch.stderr
+    launch.wait(300)
+    assert launch.returncode == 0, (host.disk / "launch.log").read_text()
     trials = Ledger(str(host.disk / "store"), "drill").trials()
     assert [each.state for each in trials] == ["COMPLETE"] * 4
     until = time.monotonic() + 60
