@@ -165,7 +165,7 @@ class Lab:
         runs = self.mlflow_asked("runs/search", asked).get("runs", [])
         tags = [{each["key"]: each["value"] for each in run["data"]["tags"]} for run in runs]
         return [{**tag, "status": run["info"]["status"]}
-                for tag, run in zip(tags, runs, strict=True) if "mer.trial" in tag]  # fmt: skip
+                for tag, run in zip(tags, runs, strict=True) if tag.get("mer.trial")]  # fmt: skip
 
     def mlflow_asked(self, what: str, asked: dict[str, Any]) -> Any:
         """One call of MLflow's own interface."""

@@ -25,7 +25,7 @@ DOCS = Path(__file__).parents[2] / "docs" / "cluster.md"
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
     S3FileSystem.clear_instance_cache()  # of another test's server
-    with running(trials=5) as found:
+    with running(trials=4) as found:
         yield found
     S3FileSystem.clear_instance_cache()
 
