@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Iterator
 
@@ -21,9 +22,14 @@ pytestmark = [
     pytest.mark.timeout(400),
     pytest.mark.skipif(bool(LACKING), reason=LACKING),
 ]
+# By its module: as `fake_multinode` it wants a file that Ray does not ship.
+PROVIDER = "ray.autoscaler._private.fake_multi_node.node_provider.FakeMultiNodeProvider"
+UNUSED = ("initialization_commands", "setup_commands", "head_setup_commands",
+          "worker_setup_commands", "head_start_ray_commands", "worker_start_ray_commands",
+          "cluster_synced_files", "rsync_exclude", "rsync_filter")  # fmt: skip
 NODES = """
-import ray
-ray.init(address="auto", logging_level="ERROR", log_to_driver=False)
+import sys, ray
+ray.init(address=sys.argv[1], logging_level="ERROR", log_to_driver=False)
 print(sum(each["Alive"] and each["Resources"].get("CPU", 0) > 0 for each in ray.nodes()))
 """
 
@@ -44,7 +50,7 @@ def host() -> Iterator[Host]:
         config = {
             "cluster_name": "fake_multinode", "max_workers": 2, "idle_timeout_minutes": 0.1,
             "upscaling_speed": 100.0, "head_node_type": "ray.head.default",
-            "provider": {"type": "fake_multinode", "launch_multiple": True,
+            "provider": {"type": "external", "module": PROVIDER, "launch_multiple": True,
                          "head_node_id": FAKE_HEAD_NODE_ID,
                          "gcs_address": f"{host.address}:{services.GCS}"},
             "available_node_types": {
@@ -52,33 +58,33 @@ def host() -> Iterator[Host]:
                 "one-core": {"resources": {"CPU": 1, "object_store_memory": 80_000_000},
                              "node_config": {}, "min_workers": 0, "max_workers": 2},
             },
-            "auth": {}, "docker": {}, "initialization_commands": [], "setup_commands": [],
-            "head_setup_commands": [], "worker_setup_commands": [], "head_start_ray_commands": [],
-            "worker_start_ray_commands": [], "file_mounts": {}, "cluster_synced_files": [],
-            "file_mounts_sync_continuously": False, "rsync_exclude": [], "rsync_filter": [],
+            **{name: [] for name in UNUSED}, "file_mounts": {},
         }  # fmt: skip
         (host.disk / "autoscaling.json").write_text(json.dumps(config))
         services.ray(host, f"--autoscaling-config={network.own}/autoscaling.json")
         yield host
     finally:
         network.close()
+        shutil.rmtree(network.folder)
 
 
 def workers(host: Host) -> int:
-    return int(host.run("python", "-c", NODES).stdout)
+    return int(host.run("python", "-c", NODES, f"{host.address}:{services.GCS}").stdout)
 
 
 def test_waiting_trials_bring_nodes_and_idle_nodes_leave(host: Host) -> None:
     own, maps = host.network.own, write_maps(host.disk / "maps")
     data = {"reader": "manifest", "root": str(own / maps.relative_to(host.disk))}
     (host.disk / "space.yaml").write_text(yaml.safe_dump({**SPACE, "data": data}))
-    services.wait_until(lambda: services.answers(host, host.address, services.GCS), "Ray's head")
+    services.wait_until(lambda: services.answers(host, "127.0.0.1", services.DASHBOARD), "Ray")
     launch = host.start(
-        "python", "-m", "mer_search", "launch", "space.yaml", "--trials", 4, "--address", "auto",
-        "--store", own / "store", "--tracking", "none", log="launch.log",
+        "python", "-m", "mer_search", "launch", "space.yaml", "--trials", 4,
+        "--address", f"{host.address}:{services.GCS}", "--store", own / "store",
+        "--tracking", "none", log="launch.log",
     )  # fmt: skip
     launch.wait(300)
-    assert launch.returncode == 0, (host.disk / "launch.log").read_text()
+    told = "\n".join((host.disk / f"{name}.log").read_text() for name in ("ray", "launch"))
+    assert launch.returncode == 0, told
     trials = Ledger(str(host.disk / "store"), "drill").trials()
     assert [each.state for each in trials] == ["COMPLETE"] * 4
     until = time.monotonic() + 60

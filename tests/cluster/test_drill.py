@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,6 +28,7 @@ def lab() -> Iterator[Lab]:
     S3FileSystem.clear_instance_cache()  # of another test's server
     with running(trials=4) as found:
         yield found
+    shutil.rmtree(found.network.folder)
     S3FileSystem.clear_instance_cache()
 
 

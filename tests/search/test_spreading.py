@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import re
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from subprocess import Popen
+from subprocess import PIPE, STDOUT, Popen
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,7 +20,6 @@ import numpy as np
 import pytest
 import ray
 import yaml
-from drivers import Driver
 from ray_head import Head, can_hide, head, node, vanish
 from safetensors.numpy import save
 from test_cluster import wait_for_cpus
@@ -94,20 +94,21 @@ def test_all_nodes_extract_and_the_share_of_a_lost_one_is_done_again(
             nodes.enter_context(apart(running, home, cache, cpus))
             for cpus, home in enumerate(homes, 2)
         )
-        driver = Driver(
-            "launch", face_space, "--address", running.gcs, "--store", tmp_path / "store",
-            "--tracking", "none", log=tmp_path / "log",
-            environment={**running.environment, "MER_SEARCH_CACHE": str(cache)},
+        driver = Popen(
+            [sys.executable, "-m", "mer_search", "launch", str(face_space), "--address",
+             running.gcs, "--store", str(tmp_path / "store"), "--tracking", "none"],
+            env={**running.environment, "MER_SEARCH_CACHE": str(cache)}, stdout=PIPE,
+            stderr=STDOUT, text=True, cwd=tmp_path,
         )  # fmt: skip
         until = time.monotonic() + 150
         while not entries(homes[1]):
-            assert driver.process.is_alive(), (tmp_path / "log").read_text()
+            assert driver.poll() is None, driver.communicate()
             assert time.monotonic() < until
             time.sleep(0.02)
         vanish(two)
-        told = driver.ended(200)
+        told, _ = driver.communicate(timeout=200)
         assert one.poll() is None
-    assert driver.code == 0, told
+    assert driver.returncode == 0, told
     assert "takes no part" not in told
     assert [each.complete for each in read_results(Ledger(str(tmp_path / "store"), "faces"))]
     space = space_file.read(face_space)
