@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mer_search import config
-from mer_search.datasets.clips import DataSet
+from mer_search.datasets.clips import Clip, DataSet
 from mer_search.errors import InputError
 from mer_search.features import evidence as evidences
 from mer_search.features import plan
@@ -28,10 +28,11 @@ from mer_search.features.frames import Frame
 from mer_search.features.inputs import Stream, show, streams
 from mer_search.features.keyframes import Evidence
 from mer_search.features.last_block import keep_blocks
-from mer_search.features.placing import Report, check_colour, look, place_clips
+from mer_search.features.placing import Report, check_colour, look, place_clips, unplaced
 from mer_search.features.records import FeatureSet, FillReport, Regions, VideoFeatures
 
-__all__ = ["FeatureSet", "FillReport", "VideoFeatures", "embed_frames", "feature_set", "fill"]
+__all__ = ["FeatureSet", "FillReport", "VideoFeatures", "embed_frames", "feature_set", "fill",
+           "waiting"]  # fmt: skip
 Progress = Callable[[int, int, float], None]
 PROBES = 8  # frames of a clip without a face on its onset that are searched for one
 
@@ -76,6 +77,25 @@ def fill(
     for embedder in embedders:
         embedder.run(dataset.clips, device=device, told=told)
     return report.finished(perf_counter() - started)
+
+
+def waiting(
+    dataset: DataSet, settings: Sequence[config.Features], *, cache: Cache
+) -> tuple[Clip, ...]:
+    """Clips of which `fill` would compute something; not those that it could only find faulty.
+
+    Raises:
+        WeightsMissing: a network's weights are not on this machine.
+    """
+    embedders = _embedders(settings, cache, Report())
+    lacking: set[str] = set()
+    for view in dict.fromkeys(embedder.view for embedder in embedders):
+        curves = plan.curves_needed(f for e in embedders if e.view == view for f, _ in e.settings)
+        lacking |= {clip.key for clip in unplaced(dataset.clips, view, curves, cache=cache)}
+    for embedder in embedders:
+        left = [clip for clip in dataset.clips if clip.key not in lacking]
+        lacking |= {clip.key for clip in left if embedder.count([clip])}
+    return tuple(clip for clip in dataset.clips if clip.key in lacking)
 
 
 def _embedders(settings: Sequence[config.Features], cache: Cache, report: Report) -> list[Embedder]:
