@@ -38,7 +38,7 @@ class LedgerSearcher(Searcher):
             return None
         record = self.book.next()
         if record is None:
-            return str(Searcher.FINISHED)
+            return None if self.book.waits else str(Searcher.FINISHED)
         self.numbers[trial_id] = record.number
         return {"number": record.number, "params": record.params}
 
