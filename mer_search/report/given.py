@@ -244,7 +244,7 @@ def render(found: GivenComparison) -> RenderableType:
         for name, scores in each.datasets.items() if several else ():
             table.add_row(f"  {name}", *(words.number(scores[key]) for key in words.NAMES))
     many = f" (Holm, {len(found.pairs)} pairs)" if len(found.pairs) > 1 else ""
-    lines = [f"{pair.a} against {pair.b}: {pair.words}, p {pair.p:.3f}{many}"
+    lines = [f"{pair.a} against {pair.b}: {pair.words}, {words.p_value(pair.p)}{many}"
              for pair in found.pairs]  # fmt: skip
     head = (
         f"{len(found.protocol.keys)} clips of {len(set(found.protocol.subject))} subjects; "

@@ -112,11 +112,9 @@ def datasets(search: Search) -> Iterator[str]:
 
 def verdicts(found: Comparison) -> Iterator[str]:
     """Whether one search is better than another, and the best of all."""
-    many = (
-        f", p {{p:.3f}} (Holm, {len(found.pairs)} pairs)" if len(found.pairs) > 1 else ", p {p:.3f}"
-    )
+    many = f" (Holm, {len(found.pairs)} pairs)" if len(found.pairs) > 1 else ""
     for pair in found.pairs:
-        yield f"{pair.a} against {pair.b}: {pair.words}{many.format(p=pair.p)}"
+        yield f"{pair.a} against {pair.b}: {pair.words}, {words.p_value(pair.p)}{many}"
     empty = [search.name for search in found.searches if search.best is None]
     if empty:
         yield f"Not compared, no trial with all folds: {', '.join(empty)}."

@@ -28,6 +28,11 @@ def interval(ends: tuple[float, float]) -> str:
     return f"[{number(ends[0])}, {number(ends[1])}]"
 
 
+def p_value(p: float) -> str:
+    """A p value as journals print it: `p = .031`, `p < .001` below what three digits show."""
+    return "p < .001" if p < 0.001 else f"p = {number(p)}"
+
+
 def value(found: Any) -> str:
     """A setting's value; `-` where it does not apply."""
     if found is None:

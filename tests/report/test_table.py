@@ -136,3 +136,10 @@ def test_what_limits_the_numbers(with_record: Make, record: dict[str, Any], told
     limits = " ".join(words.caveats(compare([with_record("limited", **record)]).searches[0]))
     assert re.search(told, limits), limits
     assert not re.search(told, " ".join(words.caveats(compare([with_record("free")]).searches[0])))
+
+
+@pytest.mark.parametrize(
+    ("p", "told"), [(0.0004, "p < .001"), (0.031, "p = .031"), (1.0, "p = 1.000")]
+)
+def test_p_values_read_as_journals_print_them(p: float, told: str) -> None:
+    assert words.p_value(p) == told
