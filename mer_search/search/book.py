@@ -188,7 +188,8 @@ class Book:
             record = replace(record, values=(*record.values, value), measured=measured or {})
             self.running[number] = record
             self.limits.folds += bounds[index][1] - bounds[index][0]
-            self._write(record)
+            if index < len(bounds) - 1:  # the last one is written with its end
+                self._write(record)
             self._measure(record)
         if index == len(bounds) - 1:
             self.end(number, "COMPLETE", scores=scores)
