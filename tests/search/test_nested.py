@@ -38,12 +38,13 @@ def test_outer_groups_may_be_asked_for_later(tiny_space: Path) -> None:
 
 
 def test_second_chances_may_be_asked_for_later_and_nothing_else_of_a_race(tiny_space: Path) -> None:
-    plain = space_file.read(tiny_space)
-    later = space_file.read(tiny_space, ["search.racing.second_chances=3"])
+    race = "search.racing.rule=asha"
+    plain = space_file.read(tiny_space, [race])
+    later = space_file.read(tiny_space, [race, "search.racing.second_chances=3"])
     assert later.identity("x") == plain.identity("x")
     assert later.as_file()["search"]["racing"]["second_chances"] == 3
     assert "keep" not in plain.identity("x")["search"]["racing"]  # older searches stay the same
-    other = space_file.read(tiny_space, ["search.racing.keep=0.3"])
+    other = space_file.read(tiny_space, [race, "search.racing.keep=0.3"])
     assert other.identity("x") != plain.identity("x")
 
 
