@@ -32,8 +32,9 @@ def settled(
         faults.extend(_grid(domains))
     if search.racing.second_chances and search.racing.rule == "none":
         faults.append(
-            f"search.racing.second_chances {search.racing.second_chances}: they are for trials that "
-            "a race has stopped and search.racing.rule is none; choose a rule, or leave them out"
+            f"search.racing.second_chances {search.racing.second_chances}: they are for trials "
+            "that a race has stopped and search.racing.rule is none; choose a rule, or leave "
+            "them out"
         )
     first = []
     for place, raw in enumerate(search.first):

@@ -113,7 +113,7 @@ def test_what_several_objectives_exclude(
 
 
 def test_second_chances_without_a_race_are_refused() -> None:
-    with pytest.raises(InputError, match="second_chances 3: they are for trials that a race has"):
+    with pytest.raises(InputError, match="second_chances 3: they are for trials that a race"):
         experiment({"racing": {"second_chances": 3}})
 
 
