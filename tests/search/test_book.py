@@ -102,6 +102,16 @@ def test_a_lost_worker_ends_no_trial_until_it_is_lost_for_good(empty: Ledger) ->
     assert empty.trial(0).reason == "its worker was lost again and again: the node went away"
 
 
+def test_a_worker_killed_for_memory_is_told_as_that() -> None:
+    from mer_search.search.searcher import cause_of
+
+    killed = "1 worker(s) were killed due to the node running low on memory. 4.8GB used / 5GB limit"
+    told = f"The actor died.\n  {killed}\nTop 10 memory users: PID\n\nRefer to the documentation."
+    assert cause_of(told) == killed
+    assert cause_of("Traceback\nthe node went away\n\n") == "the node went away"
+    assert cause_of("\n") == "no cause is known"
+
+
 def test_failures_are_told_as_fail_and_many_of_them_end_the_search(empty: Ledger) -> None:
     book = book_of(empty, 9)
     for number in range(HOPELESS):
