@@ -18,6 +18,7 @@ from typing import Any, Literal
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from requests.exceptions import RequestException
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -68,8 +69,9 @@ class Mirror:
     ) -> None:
         # A server's client prints the address of every run that ends, 1,000 times for 1,000 trials.
         os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # it reports each call home
         logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)  # "creating tables"
-        self.ledger, self.beat = ledger, beat
+        self.ledger, self.beat, self.uri = ledger, beat, uri
         self.client = MlflowClient(uri)
         self.experiment = self._experiment(artifacts_of(ledger, uri))
         self.file: dict[str, Any] = ledger.search()
@@ -80,8 +82,7 @@ class Mirror:
         self._share_view()
         self.runs = self._find()
         self.results: dict[int, Standing] = {}
-        # What this object has written of each trial's curve: MLflow looks up every point that it
-        # is given twice, at several times the price of a new one.
+        # What this object has written of a trial's curve: a point given twice costs several times.
         self.points: dict[str, int] = {}
         self.status: dict[str, str] = {}  # of runs, as this object has left them
 
@@ -145,7 +146,9 @@ class Mirror:
             started, name = result.record.started, f"trial {result.record.number}"
             parent = self.runs[PARENT].info.run_id
             tags |= {"mer.kind": "trial", "mlflow.parentRunId": parent,
-                     "mer.digest": digest_of(result.record.params)}  # fmt: skip
+                     "mer.digest": digest_of(result.record.params),
+                     "mer.objective": self.objective}  # fmt: skip
+            tags |= pages.weights_tag(self.file, result.record.params)
         run = self.client.create_run(self.experiment, int(1000 * started), tags, name)
         self.runs[trial] = run
         return run
@@ -168,12 +171,10 @@ class Mirror:
         final = {"folds_done": float(done), "seconds": record.seconds}
         if result.complete:
             final |= result.scores
-            self.client.log_text(run.info.run_id, pages.predictions(result), "predictions.csv")
+            self._put(run, "predictions.csv", pages.predictions(result))
         metrics += [Metric(name, value, at, done) for name, value in final.items()]
         params = pages.settings(self.settings, record.params) if key not in self.points else []
-        tags = {"mer.state": state, "mer.reason": record.reason, "mer.shown": shown,
-                "mer.objective": self.objective}  # fmt: skip
-        tags |= pages.weights_tag(self.file, record.params)
+        tags = {"mer.state": state, "mer.reason": record.reason, "mer.shown": shown}
         status = STATUS.get(state, "KILLED")
         self._end(run, status, at)
         self._write(run, metrics, params, tags)
@@ -226,6 +227,14 @@ class Mirror:
         """Puts a file beside the search's run, which is there."""
         self.client.log_text(self.runs[PARENT].info.run_id, text, name)
         self.beat()
+
+    def _put(self, run: Run, name: str, text: str) -> None:
+        """Puts a file beside a run; the client's `log_text` would read the whole run before it."""
+        with tempfile.TemporaryDirectory(prefix="mer-search-mlflow-") as scratch:
+            file = Path(scratch, name)
+            file.write_text(text)
+            place = get_artifact_repository(run.info.artifact_uri, tracking_uri=self.uri)
+            place.log_artifact(str(file))  # type: ignore[no-untyped-call]
 
     def _end(self, run: Run, status: str, at: int) -> None:
         """Status and end time; a trial that goes on has none."""
