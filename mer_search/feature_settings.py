@@ -88,7 +88,7 @@ class Keyframes(Settings):
 class Backbone(Settings):
     name: BackboneName = "facenet-casia"
     layer: str | None = None  # None becomes the network's first of LAYERS
-    grid: Annotated[int, Field(ge=1, le=32)] = 7  # regions per side, "patches" only
+    grid: Annotated[int, Field(ge=1, le=128)] = 7  # regions per side, "patches" only
     weights: Literal["pretrained", "random"] = "pretrained"
     precision: Literal["fp32", "bf16"] = "fp32"
     trainable: Literal["none", "last-block"] = "none"  # last-block: learns with the head, per fold
@@ -123,9 +123,11 @@ class Input(Settings):
 
 
 class Augment(Settings):
-    """Further versions of each training clip; held-out clips are scored as they are."""
+    """Further versions of each training clip."""
 
+    later = frozenset({"flip_scored"})
     flip: bool = False
+    flip_scored: bool = False  # the mean over a held-out clip and its mirrored version; else as is
     affine: Annotated[int, Field(ge=0, le=16)] = 0  # versions, each turned, scaled, shifted a bit
     jitter: Annotated[int, Field(ge=0, le=16)] = 0  # versions with other key frames
 
@@ -149,6 +151,11 @@ class Features(Settings):
             )
         if self.backbone.trainable != "none":
             yield from self._untrainable()
+        if self.augment.flip_scored and not self.augment.flip:
+            yield (
+                "features.augment.flip_scored scores mirrored versions, which no fold has trained "
+                "on; set features.augment.flip to true"
+            )
         if self.augment.jitter and method in ("tim", "all"):
             yield (
                 "features.augment.jitter moves key frames, features.keyframes.method "

@@ -38,7 +38,8 @@ def test_every_shipped_space_resolves_and_survives_its_own_form(
     assert set(names) >= {"quickstart", "casme2_laptop", "casme2_inputs", "casme2_fine_tuned",
                           "megc2019_flow_maps", *papers}  # fmt: skip
     assert sum(name.startswith("leaderboard/") for name in names) == 10
-    assert len(names) == 19
+    assert sum(name.startswith("leaderboard_casme2/") for name in names) == 9
+    assert len(names) == 28
     for name, file in names.items():
         for part in ("# Purpose: ", "# Command: ", "# Cost: "):
             assert f"\n{part}" in f"\n{file.read_text()}", name

@@ -23,6 +23,7 @@ from mer_search.features.extract import embed_frames
 from mer_search.features.filling import build_backbone
 from mer_search.features.frames import Frame, read_video
 from mer_search.features.records import VideoFeatures
+from mer_search.loso.averages import mirrored
 from mer_search.loso.run import regions_of
 from mer_search.models.ensemble import Ensemble
 
@@ -119,14 +120,15 @@ class ExportedModel:
         """Labels RGB frames of one clip; onset and apex are positions, where they are known."""
         seen = self._see(frames, onset, apex)
         with torch.inference_mode():
+            # A second row is the mirrored clip, whose answer counts as much.
             answer, maps = self.head(torch.from_numpy(seen.x).to(self.device))
-            probs = answer[0].cpu().tolist()
+            probs = answer.mean(0).cpu().tolist()
         temporal, spatial = maps.get("temporal"), maps.get("spatial")
         return Prediction(
             probabilities=dict(zip(self.classes, probs, strict=True)),
             keyframes=seen.keyframes,
-            temporal_attention=[] if temporal is None else temporal[0].cpu().tolist(),
-            spatial_attention=None if spatial is None else spatial[0].cpu().numpy(),
+            temporal_attention=[] if temporal is None else temporal.mean(0).cpu().tolist(),
+            spatial_attention=None if spatial is None else _on_the_face(spatial.cpu().numpy()),
             faces=seen.faces,
             notes=(*seen.notes, *self._notes(len(frames))),
         )
@@ -202,3 +204,8 @@ class ExportedModel:
                 f"gives {found[0]} key frames of {found[1]} regions and {found[2]} channels, the "
                 f"model takes {wanted}; give a clip like those it was trained on",
             )
+
+
+def _on_the_face(weights: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Weights [K, R] of [1, K, R]; a second row, of the mirrored clip, is mirrored back."""
+    return np.asarray(np.mean([weights[0], *map(mirrored, weights[1:])], 0), np.float32)

@@ -102,6 +102,8 @@ def save_portable(
     """
     if trial.features.backbone.precision == "bf16":
         return {"outputs": [], "missing": "other runtimes round bf16 features differently"}
+    if trial.features.augment.flip_scored:
+        return {"outputs": [], "missing": "a clip and its mirrored version are two runs of a file"}
     model = KeyframeModel(trial, head)
     # A size of 1 would be taken for a constant.
     example = invented(frames, model.shown, clips=2, count=3)

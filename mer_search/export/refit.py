@@ -95,7 +95,8 @@ def _member(
     if features.block is not None:
         nothing = everything(len(features.keys)).held_out
         (tuned,) = FineTuning(features, trial, device=device, seed=seed).folds(nothing)
-        return tuned.cpu(), answers_of(tuned, features.itself)[0]
+        views = [answers_of(tuned, x)[0] for x in features.scored]
+        return tuned.cpu(), np.mean(views, 0)
     bank = train_bank(
         features.x,
         features.label[features.rows],
@@ -106,7 +107,8 @@ def _member(
         device=device,
         seed=seed,
     )
-    return bank.member(0).cpu(), predict_all(bank, features.itself)[0]
+    views = [predict_all(bank, x)[0] for x in features.scored]
+    return bank.member(0).cpu(), np.mean(views, 0)
 
 
 def _check_finite(probs: NDArray[np.float32]) -> None:

@@ -52,6 +52,7 @@ def feature_set(
         classes=dataset.classes,
         digest=digest_of([dataset.digest, features.model_dump(mode="json"), sha256, regions]),
         block=_block(features, sha256, cache),
+        mirrored=features.augment.flip_scored,
     )
 
 

@@ -40,6 +40,11 @@ def versions(settings: Augment) -> tuple[Version, ...]:
     return tuple(found)
 
 
+def scored(settings: Augment) -> tuple[Version, ...]:
+    """The versions whose answers are averaged for a clip: itself, and mirrored where asked for."""
+    return (Version(), Version(flip=True)) if settings.flip_scored else (Version(),)
+
+
 def changed(faces: NDArray[np.uint8], *, flip: bool, affine: int, clip: str) -> NDArray[np.uint8]:
     """Faces [T, S, S, 3] of one clip, all changed alike.
 

@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mer_search import config
-from mer_search.datasets.clips import DataSet
+from mer_search.datasets.clips import Clip, DataSet
 from mer_search.errors import InputError
 from mer_search.features import evidence as evidences
 from mer_search.features import plan
 from mer_search.features.align import Matrix, Placement, locate, looked_at, place
 from mer_search.features.assemble import feature_set
-from mer_search.features.augmentation import Version
+from mer_search.features.augmentation import Version, scored
 from mer_search.features.backbones import Backbone
 from mer_search.features.cache import Cache
 from mer_search.features.filling import Embedder, build_backbone
@@ -28,10 +28,11 @@ from mer_search.features.frames import Frame
 from mer_search.features.inputs import Stream, show, streams
 from mer_search.features.keyframes import Evidence
 from mer_search.features.last_block import keep_blocks
-from mer_search.features.placing import Report, check_colour, look, place_clips
+from mer_search.features.placing import Report, check_colour, look, place_clips, unplaced
 from mer_search.features.records import FeatureSet, FillReport, Regions, VideoFeatures
 
-__all__ = ["FeatureSet", "FillReport", "VideoFeatures", "embed_frames", "feature_set", "fill"]
+__all__ = ["FeatureSet", "FillReport", "VideoFeatures", "embed_frames", "feature_set", "fill",
+           "waiting"]  # fmt: skip
 Progress = Callable[[int, int, float], None]
 PROBES = 8  # frames of a clip without a face on its onset that are searched for one
 
@@ -78,6 +79,25 @@ def fill(
     return report.finished(perf_counter() - started)
 
 
+def waiting(
+    dataset: DataSet, settings: Sequence[config.Features], *, cache: Cache
+) -> tuple[Clip, ...]:
+    """Clips of which `fill` would compute something; not those that it could only find faulty.
+
+    Raises:
+        WeightsMissing: a network's weights are not on this machine.
+    """
+    embedders = _embedders(settings, cache, Report())
+    lacking: set[str] = set()
+    for view in dict.fromkeys(embedder.view for embedder in embedders):
+        curves = plan.curves_needed(f for e in embedders if e.view == view for f, _ in e.settings)
+        lacking |= {clip.key for clip in unplaced(dataset.clips, view, curves, cache=cache)}
+    for embedder in embedders:
+        left = [clip for clip in dataset.clips if clip.key not in lacking]
+        lacking |= {clip.key for clip in left if embedder.count([clip])}
+    return tuple(clip for clip in dataset.clips if clip.key in lacking)
+
+
 def _embedders(settings: Sequence[config.Features], cache: Cache, report: Report) -> list[Embedder]:
     """One for each view, backbone and stream; missing weights are told before any work."""
     groups: dict[
@@ -122,23 +142,27 @@ def embed_frames(
     clip, every, notes = _evidence(frames, features, placement.matrix, onset, apex)
     shown = plan.shown(features, clip)
     used = sorted({*plan.needed(features, clip), *shown})
-    sources = streams(features)
-    read = sorted({p for s in sources for p in s.reads(used, frames=len(frames), onset=onset)})
+    sources = [streams(features, version) for version in scored(features.augment)]
+    read = sorted({p for s in sources[0] for p in s.reads(used, frames=len(frames), onset=onset)})
     faces = (
         every[read]
         if every is not None
         else look([frames[p] for p in read], view, placement.matrix)
     )
     net = backbone or build_backbone(features.backbone, device=device)
-    seen = [show(faces, read, used, stream, onset=onset) for stream in sources]
-    rows = np.concatenate([net.embed(each) for each in seen], -1)
-    place = {position: row for row, position in enumerate(used)}
-    x = plan.combine(lambda at: rows[[place[p] for p in at]], features, clip, regions=regions)
-    each = np.eye(len(used), dtype=np.float32)[:, None]
-    mix = plan.combine(lambda at: each[[place[p] for p in at]], features, clip, regions="keep")
+    seen = [[show(faces, read, used, s, onset=onset) for s in version] for version in sources]
+    rows = [np.concatenate([net.embed(each) for each in version], -1) for version in seen]
+
+    def combined(rows: NDArray[np.float32], regions: Regions) -> NDArray[np.float32]:
+        at = {position: row for row, position in enumerate(used)}
+        return plan.combine(lambda p: rows[[at[each] for each in p]], features, clip,
+                            regions=regions)  # fmt: skip
+
+    x = np.stack([combined(version, regions) for version in rows])
+    mix = combined(np.eye(len(used), dtype=np.float32)[:, None], "keep")
     pictures = evidences.pictures(faces[[read.index(p) for p in shown]])
     told = (*placement.notes, *notes)
-    return VideoFeatures(x[None], shown, pictures, told, tuple(seen), mix[:, 0])
+    return VideoFeatures(x, shown, pictures, told, tuple(seen[0]), mix[:, 0])
 
 
 def _place(

@@ -112,6 +112,19 @@ def place_clips(
             _report_face(clip, cache.arrays(key, ["matrix", "notes"]) or {}, finds, report)
 
 
+def unplaced(
+    clips: Sequence[Clip], view: plan.View, curves: Collection[str], *, cache: Cache
+) -> list[Clip]:
+    """Clips that `place_clips` would look at."""
+    if not curves and (view is None or view.method != "mtcnn"):
+        return []
+    wanted = {"matrix", "notes", *curves}
+    return [
+        clip for clip in clips
+        if not wanted <= stored(cache, plan.view_key(clip, view), clip, Report(), [*wanted]).keys()
+    ]  # fmt: skip
+
+
 def onset_face(clip: Clip, features: Features, *, cache: Cache) -> NDArray[np.uint8]:
     """The onset frame of a clip as a face network sees it: uint8 RGB [S,S,3].
 

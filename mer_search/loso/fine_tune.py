@@ -23,6 +23,8 @@ from mer_search.config import Trial
 from mer_search.errors import InputError
 from mer_search.features.last_block import build_block
 from mer_search.features.records import FeatureSet
+from mer_search.loso import occlusion
+from mer_search.loso.averages import both_ways
 from mer_search.loso.regions import regions_of
 from mer_search.loso.train import HeldOut, arguments, learning_rate
 from mer_search.models import losses
@@ -195,13 +197,13 @@ def score(
     device: str = "cpu",
     seed: int | None = None,
 ) -> HeldOut:
-    """Each held-out clip scored by its own fold of held_out [F, clips]; no version is."""
+    """Each held-out clip scored by its own fold of held_out [F, clips], as `FeatureSet.scored`."""
     tuning, found = FineTuning(features, trial, device=device, seed=seed), []
     for fold, (model, held) in enumerate(zip(tuning.folds(held_out), held_out, strict=True)):
         clips = np.flatnonzero(held)
         if len(clips):
-            probs, maps = answers(model, features.itself[clips])
-            found.append(HeldOut(clips, np.full(len(clips), fold), probs, maps))
+            views = [_held_out(model, x, clips, fold) for x in features.scored]
+            found.append(both_ways(views))
     return HeldOut(
         clip=np.concatenate([part.clip for part in found]),
         fold=np.concatenate([part.fold for part in found]),
@@ -210,15 +212,36 @@ def score(
     )
 
 
+def _held_out(
+    model: FineTuned, x: NDArray[np.float32], clips: NDArray[np.int64], fold: int
+) -> HeldOut:
+    """What a fold says of its clips of x [N,K,R0,D0], with and without the block's regions."""
+    probs, maps = answers(model, x[clips])
+    # Folds of one clip would all draw alike from one seed.
+    gone = occlusion.chosen(maps.get("spatial"), seed=int(clips[0]))
+    for name, region in gone.items():
+        maps[name] = answers(model, x[clips], without=region)[0].astype(np.float16)
+    return HeldOut(clips, np.full(len(clips), fold), probs, maps)
+
+
 def answers(
-    model: FineTuned, x: NDArray[np.float32]
+    model: FineTuned, x: NDArray[np.float32], *, without: NDArray[np.int64] | None = None
 ) -> tuple[NDArray[np.float32], dict[str, NDArray[np.float16]]]:
-    """Probabilities [n,C] and attention maps of clips [n,K,R0,D0]."""
+    """Probabilities [n,C] and attention maps of clips [n,K,R0,D0].
+
+    Args:
+        without: a region of the block [n] that is taken away from each clip.
+    """
     probs: list[Tensor] = []
     maps: dict[str, list[Tensor]] = {}
     with torch.inference_mode():
-        for part in torch.split(torch.from_numpy(x), CHUNK):
-            logits, seen = model(part.to(model.head.mean.device))
+        for first in range(0, len(x), CHUNK):
+            part = slice(first, first + CHUNK)
+            rows = model.rows(torch.from_numpy(x[part]).to(model.head.mean.device))
+            if without is not None:
+                left = occlusion.without(rows.cpu().numpy(), without[part])
+                rows = torch.from_numpy(left).to(rows.device)
+            logits, seen = model.answer(rows)
             probs.append(logits.softmax(-1).cpu())
             for name, value in seen.items():
                 maps.setdefault(name, []).append(value.half().cpu())

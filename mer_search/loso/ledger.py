@@ -15,10 +15,11 @@ import re
 import time
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import fsspec
 import yaml
@@ -30,6 +31,10 @@ from mer_search.loso.fold_block import FoldBlock as FoldBlock
 from mer_search.loso.fold_block import packed, unpacked, whole
 
 BLOCK = r"block-(\d+)\.npz$"
+AT_ONCE = 16
+"""Objects of a far store that are read at the same time."""
+Item = TypeVar("Item")
+Found = TypeVar("Found")
 State = Literal["RUNNING", "COMPLETE", "STOPPED", "FAILED"]
 STATES: tuple[State, ...] = ("RUNNING", "COMPLETE", "STOPPED", "FAILED")
 
@@ -156,18 +161,27 @@ class Ledger:
 
     def trials(self) -> list[TrialRecord]:
         """All trials by number; a damaged record keeps its number as FAILED, with the reason."""
-        found = []
-        for number in self._numbers("trials", r"(\d{6,})$"):
-            try:
-                found.append(self.trial(number))
-            except DamagedRecord as fault:
-                found.append(TrialRecord(number, "FAILED", {}, {}, reason=str(fault)))
-            except FileNotFoundError:
-                # A writer that was killed before its first record leaves a folder of no trial.
-                if self._numbers(f"trials/{number:06d}", BLOCK):
-                    reason = f"{self.root}/trials/{number:06d}/trial.json is missing"
-                    found.append(TrialRecord(number, "FAILED", {}, {}, reason=reason))
-        return found
+        found = self.each(self._trial_or_reason, self._numbers("trials", r"(\d{6,})$"))
+        return [record for record in found if record is not None]
+
+    def _trial_or_reason(self, number: int) -> TrialRecord | None:
+        try:
+            return self.trial(number)
+        except DamagedRecord as fault:
+            return TrialRecord(number, "FAILED", {}, {}, reason=str(fault))
+        except FileNotFoundError:
+            # A writer that was killed before its first record leaves a folder of no trial.
+            if not self._numbers(f"trials/{number:06d}", BLOCK):
+                return None
+            reason = f"{self.root}/trials/{number:06d}/trial.json is missing"
+            return TrialRecord(number, "FAILED", {}, {}, reason=reason)
+
+    def each(self, read: Callable[[Item], Found], of: Iterable[Item]) -> list[Found]:
+        """`read` of every item, in order; several at a time where every answer is waited for."""
+        if isinstance(self._fs, LocalFileSystem):
+            return [read(item) for item in of]
+        with ThreadPoolExecutor(AT_ONCE) as readers:
+            return list(readers.map(read, of))
 
     def write_block(self, number: int, index: int, block: FoldBlock) -> None:
         """Puts one finished block of trial `number`."""

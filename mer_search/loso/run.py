@@ -8,7 +8,7 @@ Letters: N clips, F folds, K keyframes, R regions, D channels, C classes.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from mer_search.config import Trial
 from mer_search.errors import MerSearchError
 from mer_search.features.records import FeatureSet
-from mer_search.loso import fine_tune
+from mer_search.loso import fine_tune, occlusion
+from mer_search.loso.averages import averaged, both_ways
 from mer_search.loso.folds import Folds
 from mer_search.loso.ledger import FoldBlock
 from mer_search.loso.memory import narrower, plan
@@ -30,18 +31,6 @@ from mer_search.models.catalogue import Bank
 def seeds_of(first: int, count: int) -> range:
     """The seeds of `count` trainings of one setting: `first` and those after it."""
     return range(first, first + count)
-
-
-def averaged(again: Sequence[HeldOut]) -> HeldOut:
-    """Means of the probabilities and maps that several trainings gave the same clips."""
-    if len(again) == 1:
-        return again[0]
-    maps: dict[str, NDArray[np.float16]] = {
-        name: np.asarray(np.mean([one.maps[name] for one in again], 0, np.float32), np.float16)
-        for name in again[0].maps
-    }
-    probs = np.mean([one.probs for one in again], 0)
-    return HeldOut(again[0].clip, again[0].fold, probs, maps)
 
 
 def _score(
@@ -56,9 +45,14 @@ def _score(
             continue
         bank = train_bank(features.x, label, kept_out, model=trial.model, seed=seed,
                           train=trial.train, classes=classes, device=device)  # fmt: skip
-        part = predict(bank, features.itself, held_out)
-        again.append(replace(part, maps={**part.maps, **occluded(bank, features.itself, part)}))
+        again.append(both_ways([_answers(bank, x, held_out) for x in features.scored]))
     return averaged(again)
+
+
+def _answers(bank: Bank, x: NDArray[np.float32], held_out: NDArray[np.bool_]) -> HeldOut:
+    """What the bank says of held-out clips of x [N,K,R,D], with and without their regions."""
+    part = predict(bank, x, held_out)
+    return replace(part, maps={**part.maps, **occluded(bank, x, part)})
 
 
 def run_block(
@@ -162,8 +156,6 @@ def _trained(
 def occluded(bank: Bank, x: NDArray[np.float32], part: HeldOut) -> dict[str, NDArray[np.float16]]:
     """Whether the regions that attention favours matter: probabilities without them.
 
-    A region is taken away in all keyframes by giving it the clip's mean over its other regions.
-
     Args:
         part: what the bank predicted of x [N,K,R,D] with every region there.
 
@@ -171,18 +163,9 @@ def occluded(bank: Bank, x: NDArray[np.float32], part: HeldOut) -> dict[str, NDA
         `occluded_top`, `occluded_random` [n,C]: without the region of most weight, and without
         another one drawn at random; nothing where there is no spatial attention over regions.
     """
-    weights = part.maps.get("spatial")
-    if weights is None or weights.shape[-1] < 2 or not len(part.clip):
-        return {}
-    rows, regions = np.arange(len(part.clip)), weights.shape[-1]
-    top = weights.astype(np.float32).mean(1).argmax(-1)
-    other = (top + np.random.default_rng(0).integers(1, regions, len(top))) % regions
-    held_out = part.fold == np.arange(int(part.fold.max()) + 1)[:, None]
-    found = {}
-    for name, region in {"occluded_top": top, "occluded_random": other}.items():
-        without = np.array(x[part.clip])
-        gone = without[rows, :, region]
-        rest = (without.sum(2) - gone) / (regions - 1)
-        without[rows, :, region] = rest
-        found[name] = predict(bank, without, held_out).probs.astype(np.float16)
-    return found
+    gone = occlusion.chosen(part.maps.get("spatial"))
+    held_out = part.fold == np.arange(int(part.fold.max(initial=0)) + 1)[:, None]
+    return {
+        name: predict(bank, occlusion.without(x[part.clip], region), held_out).probs.astype("f2")
+        for name, region in gone.items()
+    }

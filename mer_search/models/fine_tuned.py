@@ -60,7 +60,12 @@ class FineTuned(nn.Module):
         self, x: Tensor, masks: Maps | None = None, own: Tensor | None = None
     ) -> tuple[Tensor, Maps]:
         """Logits [B,C] and attention maps of x [B,K,R0,D0], or [B,K+1,R0,D0] with the onset."""
-        rows = self.rows(x)
+        return self.answer(self.rows(x), masks, own)
+
+    def answer(
+        self, rows: Tensor, masks: Maps | None = None, own: Tensor | None = None
+    ) -> tuple[Tensor, Maps]:
+        """The head's, of what `rows` gives."""
         answer: tuple[Tensor, Maps] = (
             self.head(rows, masks, own) if isinstance(self.head, Head) else self.head(rows, masks)
         )

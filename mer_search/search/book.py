@@ -53,7 +53,7 @@ class Book:
         say: Callable[[str], None] = lambda sentence: None,
     ) -> None:
         self.experiment, self.ledger, self.protocol = experiment, ledger, protocol
-        records = [self._sound(record) for record in ledger.trials()]
+        records = ledger.each(self._sound, ledger.trials())
         self.proposals = Proposals(experiment, records, warm=warm)
         self.limits = Limits.of(experiment.search, records, protocol.folds)
         self.troubles = Troubles()

@@ -6,18 +6,20 @@ import signal
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from types import FrameType
 from typing import Literal, TypedDict, Unpack
 
 from mer_search.errors import MerSearchError
 from mer_search.experiment import Experiment
 from mer_search.features.cache import Cache
+from mer_search.features.extract import fill
 from mer_search.loso.ledger import Ledger
 from mer_search.search.book import Book
 from mer_search.search.cluster import needs, ray_cluster, slots
 from mer_search.search.hold import hold
 from mer_search.search.preflight import check
-from mer_search.search.prepare import Prepared, Progress, prepare
+from mer_search.search.prepare import Filler, Prepared, Progress, prepare
 from mer_search.search.storing import StoreFault, writing
 from mer_search.search.tuning import tune_trials
 from mer_search.search.warming import warm
@@ -87,7 +89,7 @@ def launch(
         known = warm(experiment, ledger, options.get("warm_start"), says=everyone.says)
         prepared = prepare(
             experiment, ledger, cache=cache, device=options.get("device", "cpu"),
-            progress=options.get("progress"), clips=clips,
+            progress=options.get("progress"), clips=clips, filler=_filler(address, everyone),
         )  # fmt: skip
         book = Book(
             experiment, ledger, prepared.protocol, trials=experiment.search.trials, warm=known,
@@ -105,6 +107,15 @@ def _join(stack: ExitStack, experiment: Experiment, ledger: Ledger, address: str
     """A Ray until the stack ends, on which a trial fits."""
     stack.enter_context(ray_cluster(address))
     check(needs(experiment), ledger, address=address)
+
+
+def _filler(address: str | None, everyone: Watcher) -> Filler:
+    """What fills the cache: this process, or the cluster that it has joined."""
+    if not address:
+        return fill
+    from mer_search.search.spreading import fill_over_cluster
+
+    return partial(fill_over_cluster, says=everyone.says)
 
 
 def _run(book: Book, prepared: Prepared, everyone: Watcher, *, cache: Cache, far: bool) -> None:

@@ -30,6 +30,8 @@ from mer_search.loso.ledger import Ledger
 from mer_search.loso.result import Protocol, read_protocol
 
 Progress = Callable[[int, int, float], None]
+Filler = Callable[..., FillReport]
+"""`features.extract.fill`, or what does the same on many machines."""
 LIBRARIES = ("ray", "optuna", "torch", "numpy")
 
 
@@ -60,10 +62,12 @@ def prepare(
     device: str = "cpu",
     progress: Progress | None = None,
     clips: Collection[str] | None = None,
+    filler: Filler = fill,
 ) -> Prepared:
     """Reads the data, fills the cache, and creates the search or checks that it is the same one.
 
     Args:
+        filler: what fills the cache.
         clips: keys of the clips to search on; the others do not exist for this search.
 
     Raises:
@@ -79,7 +83,7 @@ def prepare(
     digest = dataset.digest  # of all clips: the same search whatever cannot be used later
     if ledger.exists():  # before extraction, which may take long
         check_same(experiment, ledger, digest)
-    dataset, filled = _fill(experiment, dataset, cache, device, progress)
+    dataset, filled = _fill(experiment, dataset, cache, device, progress, filler)
     if ledger.exists():
         protocol = read_protocol(ledger)
         _check_clips(ledger, protocol, dataset)
@@ -149,10 +153,11 @@ def _fill(
     cache: Cache,
     device: str,
     progress: Progress | None,
+    filler: Filler = fill,
 ) -> tuple[DataSet, FillReport]:
     """The clips that have features, and the report of filling."""
     settings = experiment.feature_settings()
-    report = fill(dataset, settings, cache=cache, device=device, progress=progress)
+    report = filler(dataset, settings, cache=cache, device=device, progress=progress)
     if report.faults and experiment.data.on_fault == "refuse":
         faults = list(report.faults)
         faults[-1] += "\nmend these clips, or set data.on_fault: skip to go on without them"

@@ -34,13 +34,22 @@ def write(tmp_path: Path) -> Callable[..., str]:
     return files
 
 
-def test_the_shipped_rivals_share_one_protocol(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MEGC2019_FLOW", "manifest.csv")
-    rivals = read_rivals("leaderboard", 5, ())
-    assert len(rivals) == 10
+@pytest.mark.parametrize(
+    ("folder", "count", "own"),
+    [("leaderboard", 10, {"gru", "mean-pool", "transformer"}),
+     ("leaderboard_casme2", 9, {"elrcn", "lbp-top-svm"})],
+)  # fmt: skip
+def test_the_shipped_rivals_share_one_protocol(
+    folder: str, count: int, own: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for place in ("MEGC2019_FLOW", "CASME2_ROOT"):
+        monkeypatch.setenv(place, "somewhere")
+    rivals = read_rivals(folder, 5, ())
+    assert len(rivals) == count
     assert {rival.search.trials for rival in rivals} == {5}
     names = {rival.fixed["model.name"] for rival in rivals}
-    assert names >= {"attention-lstm", "lstm", "ststnet", "off-apexnet", "majority"}
+    both = {"attention-lstm", "lstm", "ststnet", "off-apexnet", "cnn-3d", "bi-woof-svm", "majority"}
+    assert names == both | own
     assert len({rival.data for rival in rivals}) == 1
 
 

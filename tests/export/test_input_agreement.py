@@ -16,7 +16,7 @@ from test_portable import batched
 from mer_search.config import Trial
 from mer_search.datasets import DataSet, read, synthetic
 from mer_search.export import ExportedModel
-from mer_search.export.portable import KeyframeModel
+from mer_search.export.portable import KeyframeModel, save_portable
 from mer_search.export.refit import Refit, refit
 from mer_search.features.cache import Cache
 from mer_search.loso.fine_tune import rebuild
@@ -63,12 +63,13 @@ def trained(faces: DataSet, tmp_path: Path) -> Trained:
         ("temporal", {"backbone": PATCHES, "input": {"kind": "stacked"},
                       "keyframes": {"method": "tim", "count": 3}}),
         ("spatial", {"backbone": FACENET, "input": {"kind": "appearance+flow"},
-                     "keyframes": {"method": "apex", "count": 2}, "augment": {"flip": True}}),
+                     "keyframes": {"method": "apex", "count": 2},
+                     "augment": {"flip": True, "flip_scored": True}}),
         ("none", {"backbone": FACENET, "input": {"magnification": 3.0}, "reference": "onset"}),
     ],
 )  # fmt: skip
 def test_predictions_of_raw_clips_are_the_trainers(
-    trained: Trained, faces: DataSet, attention: str, features: Any
+    trained: Trained, faces: DataSet, tmp_path: Path, attention: str, features: Any
 ) -> None:
     model, fitted = trained(attention, **features)
     assert np.ptp(fitted.probs[:, 0]) > 0.1, "a model that says the same of all tests little"
@@ -77,6 +78,10 @@ def test_predictions_of_raw_clips_are_the_trainers(
         probs = list(found.probabilities.values())
         np.testing.assert_allclose(probs, fitted.probs[n], atol=1e-4)
         assert found.faces.shape[1:] == (160, 160, 3)
+    if model.trial.features.augment.flip_scored:
+        told = save_portable(model.trial, fitted.head, fitted.example, folder=tmp_path)
+        assert told["missing"] == "a clip and its mirrored version are two runs of a file"
+        assert fitted.features.mirrored
 
 
 @pytest.mark.slow

@@ -37,6 +37,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "affine": {"affine": 2},
     "jitter": {"jitter": 2},
     "all": {"flip": True, "affine": 1, "jitter": 1},
+    "both ways": {"flip": True, "flip_scored": True, "affine": 1},
 }
 every_input = pytest.mark.parametrize(
     "shown",
@@ -205,15 +206,26 @@ def test_versions_follow_the_clips_themselves(changes: Any, moving: DataSet, cac
     for version in range(1, count):
         assert not np.array_equal(found.x[2 * version :][:2], found.itself)
     raw = embed_frames(read_frames(moving.clips[0].frames), features)
-    np.testing.assert_allclose(raw.x[0], found.x[0], atol=1e-4)
+    assert len(raw.x) == len(found.scored) == 1 + Augment(**changes).flip_scored
+    for own, stored in zip(raw.x, found.scored, strict=True):
+        np.testing.assert_allclose(own, stored[0], atol=1e-4)
 
 
 def test_a_mirrored_clip_is_the_clip_of_the_mirrored_face(moving: DataSet, cache: Cache) -> None:
     features = settings({"kind": "flow"}, {"flip": True}, backbone={"name": "patches", "grid": 1})
     found = numbers(features, moving, cache).reshape(2, 2, K, SIZE, SIZE, 3)
-    mirrored = [frame[:, ::-1] for frame in read_frames(moving.clips[0].frames)]
-    expected = embed_frames(mirrored, features).x[0].reshape(K, SIZE, SIZE, 3)
+    other_way = [frame[:, ::-1] for frame in read_frames(moving.clips[0].frames)]
+    expected = embed_frames(other_way, features).x[0].reshape(K, SIZE, SIZE, 3)
     np.testing.assert_allclose(found[1, 0], expected, atol=1e-4)
+
+
+def test_scoring_mirrored_versions_asks_for_mirrored_training() -> None:
+    told = list(settings(changes={"flip_scored": True}).contradictions())
+    assert told == [
+        "features.augment.flip_scored scores mirrored versions, which no fold has trained on; set "
+        "features.augment.flip to true"
+    ]
+    assert "flip_scored" not in Augment().model_dump()
 
 
 def test_small_transforms_are_alike_over_a_clip_and_differ_between_clips() -> None:

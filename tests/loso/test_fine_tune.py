@@ -14,6 +14,7 @@ from mer_search.errors import InputError
 from mer_search.features.last_block import first_state
 from mer_search.features.records import FeatureSet
 from mer_search.loso import fine_needs, memory
+from mer_search.loso.averages import mirrored
 from mer_search.loso.fine_tune import FineTuning, answers, score
 from mer_search.loso.folds import make_folds
 from mer_search.loso.run import run_block
@@ -126,9 +127,36 @@ def test_what_can_be_learnt_is_learnt_and_scored_by_its_own_fold(features: Featu
     assert blocks[0].maps["temporal"].shape[1:] == (K,)
     found = np.array([probs[key].argmax() for key in features.keys])
     assert (found == features.label).mean() > 0.85
-    more = replace(features, x=np.concatenate([features.x, features.x + 0.1]))
-    again = score(more, HELD[:1], trial(epochs=1))
+
+
+def test_versions_count_once_and_regions_are_taken_away_behind_the_block(
+    features: FeatureSet,
+) -> None:
+    apart = np.random.default_rng(2).uniform(0, 4, (2 * N, 1, 9, 1)).astype(np.float32)
+    more = replace(features, x=np.concatenate([features.x, features.x]) * apart)
+    settings = trial("spatial", epochs=3)
+    again = score(more, HELD[:1], settings)
     assert again.clip.tolist() == [0, 1, 2], "versions are not scored"
+    (model,) = tuned(more, settings, HELD[:1])
+    probs, maps = answers(model, more.x[:3])
+    np.testing.assert_array_equal(again.probs, probs)
+    top = maps["spatial"].astype(np.float32).mean(1).argmax(-1)
+    with torch.inference_mode():
+        rows = model.rows(torch.from_numpy(more.x[:3]))
+        for clip, region in enumerate(top):
+            rest = [r for r in range(9) if r != region]
+            rows[clip, :, region] = rows[clip, :, rest].mean(1)
+        without = model.head(rows, None)[0].softmax(-1).numpy()
+    assert np.abs(without - probs).max() > 0.003, "a region that counts"
+    np.testing.assert_allclose(again.maps["occluded_top"], without, atol=5e-4)
+    assert again.maps["occluded_random"].shape == (3, 2)
+    assert not np.array_equal(again.maps["occluded_random"], again.maps["occluded_top"])
+
+    both = score(replace(more, mirrored=True), HELD[:1], settings)
+    other, seen = answers(model, more.x[N : N + 3])
+    np.testing.assert_allclose(both.probs, (probs + other) / 2, atol=1e-6)
+    back = (maps["spatial"] + mirrored(seen["spatial"])) / 2
+    np.testing.assert_allclose(both.maps["spatial"], back, atol=1e-3)
 
 
 def test_memory_and_time_are_told_before_and_too_little_is_refused(

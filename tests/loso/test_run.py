@@ -12,6 +12,7 @@ from mer_search.config import Model, Train, Trial
 from mer_search.errors import DamagedRecord, MerSearchError
 from mer_search.features.records import FeatureSet
 from mer_search.loso import run
+from mer_search.loso.averages import mirrored
 from mer_search.loso.folds import make_folds
 from mer_search.loso.result import pooled, scores_of
 from mer_search.loso.run import regions_of, run_block
@@ -136,11 +137,40 @@ def test_without_spatial_attention_nothing_is_occluded(features: FeatureSet) -> 
     assert set(run_block(pooled_regions, folds, 0, trial=trial).maps) == {"temporal"}
 
 
+def test_a_mirrored_version_is_scored_too_and_its_attention_mirrored_back(
+    features: FeatureSet,
+) -> None:
+    """Attention to regions knows no sides: both views of exactly mirrored maps agree."""
+    folds = make_folds(features.subject, features.label, blocks=[6])
+    other_way = features.x.reshape(24, 3, 2, 2, 5)[:, :, :, ::-1].reshape(features.x.shape)
+    more = replace(features, x=np.concatenate([features.x, other_way]))
+    trial = TRIAL.model_copy(update={"train": Train(epochs=3, learning_rate=0.02, batch_size=8)})
+    once = run_block(more, folds, 0, trial=trial)
+    twice = run_block(replace(more, mirrored=True), folds, 0, trial=trial)
+    np.testing.assert_allclose(twice.probs, once.probs, atol=1e-5)
+    for name, seen in once.maps.items():
+        # Without their region both views draw another one at random.
+        if name != "occluded_random":
+            np.testing.assert_allclose(twice.maps[name], seen, atol=2e-3)
+    assert np.abs(mirrored(once.maps["spatial"]) - once.maps["spatial"]).max() > 0.01
+    noise = replace(more, x=np.concatenate([features.x, other_way + 1]), mirrored=True)
+    views = [run_block(replace(noise, mirrored=both), folds, 0, trial=trial).probs
+             for both in (False, True)]  # fmt: skip
+    assert np.abs(views[0] - views[1]).max() > 1e-3, "the mirrored version counts"
+
+
+def test_attention_to_a_mirrored_face_is_mirrored_back() -> None:
+    weights = np.arange(18, dtype=np.float16).reshape(1, 2, 9)
+    expected = [2, 1, 0, 5, 4, 3, 8, 7, 6]
+    assert mirrored(weights)[0, 0].tolist() == expected
+    np.testing.assert_array_equal(mirrored(mirrored(weights)), weights)
+
+
 @pytest.mark.slow
 def test_further_versions_of_a_held_out_clip_change_no_bit_of_its_fold(
     features: FeatureSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """They train the other folds, and no version is scored."""
+    """They train the other folds, and none of theirs when they are scored themselves."""
     folds = make_folds(features.subject, features.label, blocks=[6])
     noise = np.random.default_rng(1).standard_normal(features.x.shape).astype(np.float32)
     banks: list[dict[str, torch.Tensor]] = []
@@ -157,7 +187,7 @@ def test_further_versions_of_a_held_out_clip_change_no_bit_of_its_fold(
         if seed:
             x[np.tile(held, 2)] *= -7
             label[held] = 1 - label[held]
-        more = replace(features, x=x, label=label)
+        more = replace(features, x=x, label=label, mirrored=True)
         assert more.rows.tolist() == [*range(24), *range(24)]
         block = run_block(more, folds, 0, trial=TRIAL)
         assert sorted(block.keys) == sorted(features.keys)

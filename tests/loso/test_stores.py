@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -236,3 +237,15 @@ def test_a_partial_file_of_a_killed_writer_is_no_record(tmp_path: Path) -> None:
     ledger.write_block(0, 0, block(0))
     assert list(ledger.blocks(0)[0]) == [0]
     assert len(list(folder.iterdir())) == 2
+
+
+def test_a_far_store_is_read_by_several_at_a_time_and_in_order(tmp_path: Path) -> None:
+    meeting = threading.Barrier(2, timeout=30)
+
+    def met(number: int) -> int:
+        meeting.wait()  # nobody alone gets any further
+        return number
+
+    far = Ledger(f"memory://{uuid.uuid4().hex}", "a")
+    assert far.each(met, range(6)) == [0, 1, 2, 3, 4, 5]
+    assert Ledger(str(tmp_path), "a").each(abs, range(-2, 1)) == [2, 1, 0]

@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
+from ray_head import Head, head
 from tiny_maps import write_maps
+
+
+@pytest.fixture(scope="module")
+def one_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
+    """A Ray of two logical processors, and a cache, for all the launches of a file."""
+    cache = {"MER_SEARCH_CACHE": str(tmp_path_factory.mktemp("cache"))}
+    before = dict(os.environ)
+    with head(cpus=2, environment=cache) as running:
+        os.environ.update(running.environment)  # drivers and the process that forks them find it
+        try:
+            yield running
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
 
 
 @pytest.fixture

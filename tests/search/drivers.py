@@ -48,6 +48,11 @@ class Driver:
         return told
 
     @property
+    def pid(self) -> int:
+        assert self.process.pid is not None
+        return self.process.pid
+
+    @property
     def code(self) -> int | None:
         return self.process.exitcode
 
@@ -57,6 +62,14 @@ class Driver:
         while len(blocks_of(ledger)) < blocks:
             assert self.process.is_alive(), self.log.read_text()
             assert time.monotonic() < until, f"no block within {PATIENCE} s: {self.log.read_text()}"
+            time.sleep(0.02)
+
+    def wait_to_say(self, words: str) -> None:
+        """Until it has said so."""
+        until = time.monotonic() + PATIENCE
+        while not self.log.exists() or words not in self.log.read_text():
+            assert self.process.is_alive(), self.log.read_text()
+            assert time.monotonic() < until, f"not said within {PATIENCE} s: {words}"
             time.sleep(0.02)
 
 

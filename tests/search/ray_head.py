@@ -19,6 +19,7 @@ from pathlib import Path
 
 RAY = str(Path(sys.executable).with_name("ray"))
 SOURCES = str(Path(__file__).parents[2])
+TOKEN = secrets.token_hex(32)  # one for all: the process that forks drivers reads it once
 
 
 def free_ports(count: int) -> list[int]:
@@ -41,6 +42,7 @@ class Head:
     jobs: str
     token: str
     environment: dict[str, str]
+    pid: int
 
 
 @contextmanager
@@ -49,7 +51,6 @@ def head(
 ) -> Iterator[Head]:
     """`ray start --head --block` in its own process group, with ports of its own."""
     gcs, dashboard, agent, listen, metrics = free_ports(5)
-    token = secrets.token_hex(32)
     # A Ray socket's path may have 107 characters: pytest's own folders are too deep for it.
     with tempfile.TemporaryDirectory(
         prefix="mer-ray-", dir="/tmp", ignore_cleanup_errors=True
@@ -57,7 +58,7 @@ def head(
         known = {
             **os.environ,
             "RAY_AUTH_MODE": "token",
-            "RAY_AUTH_TOKEN": token,
+            "RAY_AUTH_TOKEN": TOKEN,
             "RAY_USAGE_STATS_ENABLED": "0",
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             **(environment or {}),
@@ -75,7 +76,9 @@ def head(
             )
             try:
                 _wait(process, dashboard, log.name)
-                yield Head(f"127.0.0.1:{gcs}", f"http://127.0.0.1:{dashboard}", token, known)
+                yield Head(
+                    f"127.0.0.1:{gcs}", f"http://127.0.0.1:{dashboard}", TOKEN, known, process.pid
+                )
             finally:
                 end(process)
 

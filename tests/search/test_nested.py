@@ -5,20 +5,18 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from drivers import Driver
+from ray_head import Head
 
 from mer_search import space_file
 from mer_search.loso.ledger import Ledger
 from mer_search.loso.nested import read_nested
 from mer_search.loso.result import read_protocol
 from mer_search.search.nested import inner_experiment
-
-COMMAND = [sys.executable, "-m", "mer_search"]
 
 
 def test_an_inner_search_has_its_own_seed_and_blocks(tiny_space: Path) -> None:
@@ -50,28 +48,30 @@ def test_second_chances_may_be_asked_for_later_and_nothing_else_of_a_race(tiny_s
 
 @pytest.mark.ray
 def test_a_nested_search_is_stopped_continued_and_read(
-    tiny_space: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    one_node: Head, tiny_space: Path, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("MER_SEARCH_CACHE", str(tmp_path / "cache"))
     store = tmp_path / "store"
-    launch = [*COMMAND, "launch", str(tiny_space), "--store", str(store), "--tracking", "none",
-              "--trials", "2", "--set", "train.epochs=3",
+    launch = ["launch", tiny_space, "--address", one_node.gcs, "--store", store,
+              "--tracking", "none", "--trials", "2", "--set", "train.epochs=3",
               "--set", "evaluation.outer.folds=group-2"]  # fmt: skip
-    with subprocess.Popen(launch, stdout=subprocess.PIPE, text=True, env=os.environ) as driver:
-        assert driver.stdout is not None
-        for line in driver.stdout:
-            if line.startswith("search 00"):
-                driver.send_signal(signal.SIGINT)
-        driver.wait(timeout=120)
-    assert driver.returncode == 130
+
+    def start(*line: object) -> Driver:
+        return Driver(*line, log=tmp_path / "driver.log", environment=dict(os.environ))
+
+    driver = start(*launch)
+    driver.wait_to_say("search 00")
+    os.kill(driver.pid, signal.SIGINT)
+    told = driver.ended()
+    assert driver.code == 130, told
     ledger = Ledger(str(store), "tiny")
     begun = read_nested(ledger, "uf1")
     assert begun is not None
     assert not begun.complete
     assert begun.as_json()["uf1"] is None
 
-    done = subprocess.run(launch, capture_output=True, text=True, timeout=240, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    driver = start(*launch)
+    told = driver.ended()
+    assert driver.code == 0, told
     nested, protocol = read_nested(ledger, "uf1"), read_protocol(ledger)
     assert nested is not None
     assert nested.complete
@@ -81,16 +81,11 @@ def test_a_nested_search_is_stopped_continued_and_read(
         assert set(inner.keys) | set(group.block.keys) == set(protocol.keys)
         assert not set(inner.subject) & set(group.subjects)
     assert np.isfinite(nested.probs).all()
-    told = json.loads(
-        subprocess.run(
-            [*COMMAND, "compare", "tiny", "--store", str(store), "--json"],
-            capture_output=True, text=True, timeout=120, check=True,
-        ).stdout
-    )  # fmt: skip
-    assert told["best"]["nested"]["uf1"] == nested.scores["uf1"]
-    assert told["best"]["nested"]["groups_scored"] == 2
+    best = json.loads(start("compare", "tiny", "--store", store, "--json").ended())["best"]
+    assert best["nested"]["uf1"] == nested.scores["uf1"]
+    assert best["nested"]["groups_scored"] == 2
 
-    other = [*launch[:-1], "evaluation.outer.folds=group-3"]
-    refused = subprocess.run(other, capture_output=True, text=True, timeout=240, check=False)
-    assert refused.returncode == 2
-    assert "evaluation.outer.folds: was 'group-2', now 'group-3'" in refused.stderr
+    refused = start(*launch[:-1], "evaluation.outer.folds=group-3")
+    told = refused.ended()
+    assert refused.code == 2, told
+    assert "evaluation.outer.folds: was 'group-2', now 'group-3'" in told
