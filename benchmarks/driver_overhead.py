@@ -37,6 +37,7 @@ from mer_search.features.cache import Cache
 from mer_search.features.records import FillReport
 from mer_search.loso.folds import make_folds
 from mer_search.loso.ledger import FoldBlock, Ledger
+from mer_search.loso.memory import Plan
 from mer_search.loso.result import Protocol, read_protocol, subjects_of
 from mer_search.search.book import Book, News
 from mer_search.search.prepare import Prepared, stored
@@ -109,6 +110,9 @@ def stub_trial(sleep: float) -> type[Any]:
     from mer_search.search.worker import LosoTrial
 
     class StubTrial(LosoTrial):
+        def _plan(self) -> Plan:
+            return Plan(4, 4, 4, 0, 0)
+
         def _block(self) -> FoldBlock:
             if self.index not in self.blocks:
                 bounds = self.material.protocol.folds.blocks
@@ -214,6 +218,9 @@ def measure(folder: Path, args: argparse.Namespace, trials: int) -> Row:
     if args.mlflow:
         mirror.__exit__(None, None, None)
     cpu = time.process_time() - cpu - spent[0]
+    finished = sum(record.state == "COMPLETE" for record in ledger.trials())
+    if finished != whole:
+        sys.exit(f"{finished} of {whole} trials finished: {ledger.trials()[-1].reason}")
     return Row(whole, cpu / trials, spent[0] / trials, megabytes(), wall, relaunch, caught)
 
 

@@ -4,6 +4,7 @@
     python benchmarks/racing_replay.py --ledger STORE/NAME    # any search's complete trials
     python benchmarks/racing_replay.py --ledger trials.npz    # probs [M,N,C], label, subject [N]
     python benchmarks/racing_replay.py --hopeless             # as many hopeless trials beside them
+    ... --rules asha --keep 0.3 --second-chances 3 --blocks 3 5 8 16 36
 
 Cost: share of all fold trainings that the rule spends. Regret: pooled UF1 of the best trial minus
 that of the trial chosen among the finished ones; where worths are known, "true regret" is the same
@@ -18,7 +19,7 @@ Letters: M trials, N clips, F folds, C classes.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,14 @@ from mer_search.loso.folds import auto_blocks, make_folds
 from mer_search.loso.ledger import Ledger as Store
 from mer_search.loso.metrics import SubjectCounts, uf1
 from mer_search.loso.result import read_results
-from mer_search.search.racing import RULES, Race, count_by_fold, decide, prefix_score
+from mer_search.search.racing import (
+    RULES,
+    Race,
+    count_by_fold,
+    decide,
+    most_promising,
+    prefix_score,
+)
 
 
 @dataclass(frozen=True)
@@ -103,26 +111,35 @@ def by_subject(ledger: Ledger) -> tuple[dict[Any, int], NDArray[np.int64]]:
     return {fold: row for row, fold in enumerate(folds.subjects)}, np.stack(counts)
 
 
-def race(counts: NDArray[np.int64], rule: str, stop_below: float) -> tuple[float, list[int]]:
+def race(counts: NDArray[np.int64], rule: str, args: argparse.Namespace) -> tuple[float, list[int]]:
     """Cost and finished trials of trials [M, F, C, C] run one after another, folds in order."""
-    stops = np.cumsum(auto_blocks(counts.shape[1])).tolist()
+    given, folds = args.blocks or (), counts.shape[1]
+    stops = np.cumsum(given if sum(given) == folds else auto_blocks(folds)).tolist()
     seen: dict[int, list[float]] = {stop: [] for stop in stops}
-    finished: list[int] = []
-    spent = 0
+    reached: dict[int, int] = {}
     best: NDArray[np.int64] | None = None
     for number, trial in enumerate(counts):
         for stop in stops:
-            around = Race(best, seen[stop], stop_below=stop_below, seed=number)
+            reached[number] = stop
+            around = Race(best, seen[stop], stop_below=args.stop_below, keep=args.keep, seed=number)
             decision = decide(rule, trial[:stop], around)
             seen[stop].append(prefix_score(trial, stop))
             if decision.stop:
                 break
         else:
-            finished.append(number)
-            if best is None or uf1(trial.sum(0)) > uf1(best.sum(0)):
-                best = trial
-        spent += stop
-    return spent / (len(counts) * counts.shape[1]), finished
+            best = better(best, trial)
+    for _ in range(args.second_chances if rule != "none" else 0):
+        stopped = {n: counts[n][:stop] for n, stop in reached.items() if stop < stops[-1]}
+        if stopped:
+            chosen = most_promising(stopped, Race(best))
+            reached[chosen], best = stops[-1], better(best, counts[chosen])
+    finished = [number for number, stop in reached.items() if stop == stops[-1]]
+    return sum(reached.values()) / (len(counts) * counts.shape[1]), finished
+
+
+def better(best: NDArray[np.int64] | None, trial: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The incumbent after a trial [F, C, C] with all folds."""
+    return trial if best is None or uf1(trial.sum(0)) > uf1(best.sum(0)) else best
 
 
 def replay(ledger: Ledger, rule: str, args: argparse.Namespace, seed: int) -> Run:
@@ -134,7 +151,7 @@ def replay(ledger: Ledger, rule: str, args: argparse.Namespace, seed: int) -> Ru
     if args.random_folds:
         folds = rng.permutation(len(folds)).tolist()
     table = counts[order][:, folds]
-    cost, finished = race(table, rule, args.stop_below)
+    cost, finished = race(table, rule, args)
     final = uf1(table.sum(1))
     done = table[finished]
     tallies = SubjectCounts(
@@ -155,13 +172,15 @@ def replay(ledger: Ledger, rule: str, args: argparse.Namespace, seed: int) -> Ru
     )
 
 
-def table(title: str, runs: Callable[[str], list[Run]], *, known: bool) -> None:
+def table(
+    title: str, runs: Callable[[str], list[Run]], *, rules: Sequence[str], known: bool
+) -> None:
     """Prints one row per rule."""
     word = "bias of " if known else ""
     print(f"\n{title}\n")
     print(f"| rule | cost | regret | true regret | finished | {word}selected | {word}corrected |")
     print("|---|---|---|---|---|---|---|")
-    for rule in RULES:
+    for rule in rules:
         found = runs(rule)
         true = f"{np.mean([run.true_regret for run in found]):+.4f}" if known else "-"
 
@@ -182,6 +201,10 @@ def main() -> None:
     parser.add_argument("--orders", type=int, default=60)
     parser.add_argument("--trials", type=int, default=40, help="simulated, or first of the ledger")
     parser.add_argument("--stop-below", type=float, default=0.1)
+    parser.add_argument("--keep", type=float, default=0.5, help="of asha")
+    parser.add_argument("--second-chances", type=int, default=0)
+    parser.add_argument("--blocks", type=int, nargs="+", help="used where they sum to the folds")
+    parser.add_argument("--rules", nargs="+", default=list(RULES), choices=RULES)
     parser.add_argument("--hopeless", action="store_true")
     parser.add_argument("--random-folds", action="store_true")
     args = parser.parse_args()
@@ -193,7 +216,7 @@ def main() -> None:
         args.cache = by_subject(ledger)
         title = f"{args.ledger.name}: {len(ledger.predicted)} trials, {args.orders} orders"
         table(title, lambda rule: [replay(ledger, rule, args, s) for s in range(args.orders)],
-              known=False)  # fmt: skip
+              rules=args.rules, known=False)  # fmt: skip
         return
     for name, world in WORLDS.items():
         if world.spread == 0.0:
@@ -203,7 +226,7 @@ def main() -> None:
         table(f"{name}: {args.trials} simulated trials, {args.orders} searches",
               lambda rule, ledgers=ledgers: [replay(each, rule, args, s)
                                              for s, each in enumerate(ledgers)],
-              known=not args.hopeless)  # fmt: skip
+              rules=args.rules, known=not args.hopeless)  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -188,6 +188,9 @@ class Racing(Settings):
     rule: Literal["none", "predictive", "median", "asha", "wilcoxon"] = "none"
     stop_below: Annotated[float, Field(gt=0.0, lt=0.5)] = 0.1  # chance, or p value of wilcoxon
     blocks: Literal["auto"] | tuple[Positive, ...] = "auto"  # folds per block
+    keep: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.5  # share that asha lets pass each block
+    second_chances: Annotated[int, Field(ge=0)] = 0  # stopped trials that get all folds at the end
+    later = frozenset({"keep", "second_chances"})
 
 
 class Search(Settings):

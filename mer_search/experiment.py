@@ -183,6 +183,8 @@ class Experiment:
         file = self.as_file()
         named = ("sampler", "seed", "racing", "first", "constraints")
         search = {key: file["search"][key] for key in named}
+        # Like more trials, second chances may be asked for when the search is done.
+        search["racing"] = {k: v for k, v in search["racing"].items() if k != "second_chances"}
         flat = {**self.fixed, **{path: d.as_file() for path, d in self.domains.items()}}
         late = later_leaves()
         kept = nest({p: v for p, v in flat.items() if p not in late or v != late[p]})

@@ -30,6 +30,12 @@ def settled(
         faults.extend(_several(search, search.racing.rule))
     if search.sampler == "grid":
         faults.extend(_grid(domains))
+    if search.racing.second_chances and search.racing.rule == "none":
+        faults.append(
+            f"search.racing.second_chances {search.racing.second_chances}: they are for trials "
+            "that a race has stopped and search.racing.rule is none; choose a rule, or leave "
+            "them out"
+        )
     first = []
     for place, raw in enumerate(search.first):
         chosen = dict(_flat(raw))

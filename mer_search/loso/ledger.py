@@ -155,6 +155,8 @@ class Ledger:
             raise DamagedRecord(f"{self.root}/{name}: a field is missing ({fault!r})") from fault
         if trial.state not in STATES or trial.number != number:
             raise DamagedRecord(f"{self.root}/{name}: state {trial.state!r} of {trial.number}")
+        if trial.state == "COMPLETE" and not trial.values:
+            raise DamagedRecord(f"{self.root}/{name}: COMPLETE, but `values` is empty")
         return trial
 
     def trials(self) -> list[TrialRecord]:

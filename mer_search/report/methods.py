@@ -51,6 +51,8 @@ def _searched(search: Search) -> Iterator[str]:
     states = ", ".join(f"{count} {told}" for count, told in found if count)
     race = file["search"]["racing"]
     rule = f"racing rule {race['rule']}" if race["rule"] != "none" else "no racing"
+    if chances := race.get("second_chances"):
+        rule += f", the {chances} most promising stopped trials trained to their end"
     yield f"{len(search.results)} trials ({states}) by {file['search']['sampler']}, {rule}."
 
 

@@ -14,6 +14,7 @@ from mer_search.config import digest_of
 from mer_search.experiment import Experiment
 from mer_search.loso.ledger import Ledger, State, TrialRecord
 from mer_search.loso.result import Protocol, read_result
+from mer_search.search.chances import SecondChances, is_second
 from mer_search.search.limits import Limits
 from mer_search.search.standings import Standings
 from mer_search.search.storing import StoreFault, writing
@@ -66,10 +67,13 @@ class Book:
             search.racing.rule,
             evaluation.objective,
             search.racing.stop_below,
+            search.racing.keep,
             search.seed,
         )
         if self.racing:
             self.standings.remember(records, ledger)
+        most = search.racing.second_chances if self.racing else 0
+        self.second = SecondChances(most, self.proposals.records, self.standings, ledger)
         self.done = {_key(each): each for each in reversed(records) if each.state == "COMPLETE"}
         self.running: dict[int, TrialRecord] = {}
         self.lost: dict[int, str] = {}  # why the worker of a trial was lost last
@@ -95,11 +99,34 @@ class Book:
             self.stopping = True
             return None
         record = self.waiting.popleft() if self.waiting else self._propose()
-        if record is None:
+        if record is None and (record := self._second_chance()) is None:
             return None
         self.running[record.number] = record
         self.spent[record.number] = {}
         self.tell(News(record, 0, {}))
+        return record
+
+    @property
+    def chances(self) -> int:
+        """Second chances that may still be given."""
+        return self.second.left(more_may_stop=self.todo > 0 or self._in_race())
+
+    @property
+    def waits(self) -> bool:
+        """Whether there may be something to start once the running trials have ended."""
+        return not self.stopping and self._in_race() and self.chances > 0
+
+    def _in_race(self) -> bool:
+        return not all(map(is_second, self.running.values()))
+
+    def _second_chance(self) -> TrialRecord | None:
+        """A stopped trial that goes on, when all others have ended."""
+        if self.todo or self._in_race() or not self.chances:
+            return None
+        if record := self.second.next(self.protocol.folds):
+            self.proposals.records[record.number] = record
+            self._write(record)
+            self.say(f"trial {record.number}: {record.notes[-1]}")
         return record
 
     def _propose(self) -> TrialRecord | None:
@@ -161,12 +188,14 @@ class Book:
             record = replace(record, values=(*record.values, value), measured=measured or {})
             self.running[number] = record
             self.limits.folds += bounds[index][1] - bounds[index][0]
-            self._write(record)
+            if index < len(bounds) - 1:  # the last one is written with its end
+                self._write(record)
             self._measure(record)
         if index == len(bounds) - 1:
             self.end(number, "COMPLETE", scores=scores)
             return False
-        if new and self.racing and (decision := self.standings.judge(number)).stop:
+        races = new and self.racing and not is_second(record)
+        if races and (decision := self.standings.judge(number)).stop:
             if decision.forecast is not None:
                 known = {**record.sampler, "forecast": decision.forecast}
                 self.running[number] = replace(record, sampler=known)

@@ -95,7 +95,8 @@ def launch(
             experiment, ledger, prepared.protocol, trials=experiment.search.trials, warm=known,
             tell=everyone.news, say=everyone.says,
         )  # fmt: skip
-        if todo := book.todo:
+        todo = book.todo
+        if todo or book.chances:
             if not address:
                 _join(stack, experiment, ledger, None)
             _run(book, prepared, everyone, cache=cache, far=bool(address))
@@ -133,7 +134,8 @@ def _outcome(book: Book, prepared: Prepared, todo: int) -> Outcome:
     ended: Literal["finished", "stopped", "interrupted"] = "finished"
     if book.stopping:
         ended = "interrupted" if book.signalled else "stopped"
-    return Outcome(prepared, ended, todo - book.todo, len(book.troubles.reasons), book.why)
+    started = todo - book.todo + book.second.begun
+    return Outcome(prepared, ended, started, len(book.troubles.reasons), book.why)
 
 
 @contextmanager

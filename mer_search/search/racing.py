@@ -9,7 +9,7 @@ Letters: F folds, P folds of the finished prefix, R = F - P, C classes, K other 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,8 +23,6 @@ from mer_search.loso.metrics import OBJECTIVES, Floats, confusion
 DRAWS = 1000
 MEDIAN_OTHERS = 5
 """Others on the same prefix before `median` dares to stop anything."""
-KEPT = 0.5
-"""Share of trials that `asha` lets pass each block; blocks double, so halves keep costs level."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +35,7 @@ class Race:
         objective: the score that the search maximises.
         stop_below: chance of ending above the incumbent below which a trial stops; for
             `wilcoxon` the p value.
+        keep: share of trials that `asha` lets pass each block.
         seed: of the draws; the same inputs give the same decision.
     """
 
@@ -44,6 +43,7 @@ class Race:
     others: ArrayLike = ()
     objective: str = "uf1"
     stop_below: float = 0.1
+    keep: float = 0.5
     seed: int = 0
 
 
@@ -172,10 +172,10 @@ def median(trial: Counts, race: Race) -> Decision:
 
 
 def asha(trial: Counts, race: Race) -> Decision:
-    """Stops outside the best half on the same prefix, itself counted (Li et al. 2020, ASHA)."""
+    """Stops outside the best share on the same prefix, itself counted (Li et al. 2020, ASHA)."""
     own, others = _standing(trial, race)
     place = 1 + int((others > own).sum())
-    room = max(1, int(KEPT * (1 + len(others))))
+    room = max(1, int(race.keep * (1 + len(others))))
     return Decision(
         place > room,
         None,
@@ -199,6 +199,27 @@ def wilcoxon(trial: Counts, race: Race) -> Decision:
     return Decision(
         p < race.stop_below, p, f"worse than the incumbent on {len(trial)} folds with p = {p:.3f}"
     )
+
+
+def most_promising(stopped: Mapping[int, Counts], race: Race) -> int:
+    """The stopped trial that most likely ends above the incumbent, by the draws of `predictive`.
+
+    The best forecast of equals, then the first. Without an incumbent: the longest prefix, the best
+    on it.
+
+    Args:
+        stopped: counts by fold [P, C, C] of each, by number; at least one.
+    """
+
+    def worth(number: int) -> tuple[float, float, int]:
+        trial = stopped[number]
+        if race.incumbent is None:
+            own = prefix_score(trial, len(trial), objective=race.objective)
+            return len(trial), own, -number
+        found = predictive(trial, race)
+        return found.chance or 0.0, found.forecast or 0.0, -number
+
+    return max(stopped, key=worth)
 
 
 RULES: dict[str, Rule] = {

@@ -15,6 +15,7 @@ from ray.tune.search import Searcher
 from mer_search.loso.metrics import OBJECTIVES
 from mer_search.search.book import Book
 
+LOW_MEMORY = "running low on memory"
 METRIC = "block"  # Tune insists on a metric; no decision is made on it
 
 
@@ -38,7 +39,7 @@ class LedgerSearcher(Searcher):
             return None
         record = self.book.next()
         if record is None:
-            return str(Searcher.FINISHED)
+            return None if self.book.waits else str(Searcher.FINISHED)
         self.numbers[trial_id] = record.number
         return {"number": record.number, "params": record.params}
 
@@ -84,13 +85,22 @@ class BlockScheduler(FIFOScheduler):
         """A worker was lost. Tune says so at every loss, before it starts the trial again, and at
         the last one, which the searcher hears of as well."""
         number, cause = int(trial.config["number"]), trial.get_error()
-        told = str(cause).strip().splitlines()[-1] if cause else "no cause is known"
-        self.book.lost[number] = told
+        self.book.lost[number] = cause_of(str(cause)) if cause else "no cause is known"
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """CONTINUE or STOP."""
         go_on = hear(self.book, int(trial.config["number"]), result)
         return str(TrialScheduler.CONTINUE if go_on else TrialScheduler.STOP)
+
+
+def cause_of(told: str) -> str:
+    """The sentence of Ray's that says why a worker was lost.
+
+    It is the last one, but for a worker that was killed for lack of memory: there, pages of
+    statistics and advice follow it.
+    """
+    lines = [line.strip() for line in told.splitlines() if line.strip()] or ["no cause is known"]
+    return next((line for line in lines if LOW_MEMORY in line), lines[-1])
 
 
 def hear(book: Book, number: int, result: dict[str, Any]) -> bool:

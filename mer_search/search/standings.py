@@ -6,14 +6,22 @@ Letters: F folds, P folds of a finished prefix, C classes.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from mer_search.loso.ledger import Ledger, TrialRecord
 from mer_search.loso.metrics import OBJECTIVES
 from mer_search.loso.result import LosoResult, Protocol, read_result
-from mer_search.search.racing import Counts, Decision, Race, count_by_fold, decide, prefix_score
+from mer_search.search.racing import (
+    Counts,
+    Decision,
+    Race,
+    count_by_fold,
+    decide,
+    most_promising,
+    prefix_score,
+)
 
 
 @dataclass
@@ -22,7 +30,8 @@ class Standings:
 
     Attributes:
         rule: a name of `racing.RULES`.
-        counts: finished prefixes [P, C, C] of running trials and of the incumbent, by number.
+        counts: finished prefixes [P, C, C] by number: of this launch's trials, of running ones and
+            of the incumbent.
         values: the objective after each finished block of every trial, by number.
         finals: objective of the trials with all folds, by number.
     """
@@ -31,6 +40,7 @@ class Standings:
     rule: str
     objective: str
     stop_below: float
+    keep: float
     seed: int
     counts: dict[int, Counts] = field(default_factory=dict)
     values: dict[int, tuple[float, ...]] = field(default_factory=dict)
@@ -85,18 +95,31 @@ class Standings:
         """Whether the trial's remaining folds are worth training."""
         if number not in self.counts:
             return Decision(False, None, "its first block cannot be read")
-        own, best = self.counts[number], self.incumbent
+        own = self.counts[number]
         block = [end for _, end in self.protocol.folds.blocks].index(len(own))
         others = [
             values[block]
             for other, values in self.values.items()
             if other != number and len(values) > block
         ]
-        race = Race(
+        return decide(self.rule, own, replace(self._race(), others=others))
+
+    def most_promising(self, stopped: Iterable[TrialRecord], ledger: Ledger) -> int | None:
+        """The stopped trial that shall get its remaining folds; None where none can be read."""
+        seen: dict[int, Counts] = {}
+        for record in stopped:
+            if record.number not in self.counts:  # of an earlier launch
+                self.add(read_result(ledger, record, self.protocol))
+            if record.number in self.counts:
+                seen[record.number] = self.counts[record.number]
+        return most_promising(seen, self._race()) if seen else None
+
+    def _race(self) -> Race:
+        best = self.incumbent
+        return Race(
             incumbent=None if best is None else self.counts[best],
-            others=others,
             objective=self.objective,
             stop_below=self.stop_below,
+            keep=self.keep,
             seed=self.seed,
         )
-        return decide(self.rule, own, race)

@@ -76,7 +76,7 @@ def tune_trials(
             tune_config=tune.TuneConfig(
                 search_alg=LedgerSearcher(book, slots),
                 scheduler=BlockScheduler(book),
-                num_samples=book.todo,
+                num_samples=book.todo + book.chances,
                 reuse_actors=True,
                 trial_name_creator=lambda trial: f"trial-{trial.config['number']}",
                 trial_dirname_creator=lambda trial: f"trial-{trial.config['number']}",

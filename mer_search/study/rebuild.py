@@ -87,6 +87,8 @@ class Proposals:
     def tell(self, record: TrialRecord) -> None:
         """The outcome of a trial."""
         self.records[record.number] = record
+        if self.study.get_trials(deepcopy=False)[record.number].state.is_finished():
+            return  # it was stopped, and went on after the last proposal
         _tell(self.study, record.number, record, self.experiment)
         if record.number in self.place:
             _tell(self.guide, self.place[record.number], self._guiding(record), self.experiment)

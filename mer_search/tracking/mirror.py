@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from requests.exceptions import RequestException
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -44,6 +47,8 @@ STATUS = {"RUNNING": "RUNNING", "COMPLETE": "FINISHED", "STOPPED": "KILLED", "FA
 SELECTED_ON = "held-out LOSO predictions; the best trial's score is optimistic"
 LAYOUT = "layout 2"
 """Of what a trial's run shows: runs of another one are written again."""
+SHOWN = "pictures"
+"""Folder of a trial's pictures among its artifacts."""
 PARENT = ""
 """The value of the tag `mer.trial` of the run that stands for the search."""
 
@@ -64,8 +69,9 @@ class Mirror:
     ) -> None:
         # A server's client prints the address of every run that ends, 1,000 times for 1,000 trials.
         os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # it reports each call home
         logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)  # "creating tables"
-        self.ledger, self.beat = ledger, beat
+        self.ledger, self.beat, self.uri = ledger, beat, uri
         self.client = MlflowClient(uri)
         self.experiment = self._experiment(artifacts_of(ledger, uri))
         self.file: dict[str, Any] = ledger.search()
@@ -76,6 +82,9 @@ class Mirror:
         self._share_view()
         self.runs = self._find()
         self.results: dict[int, Standing] = {}
+        # What this object has written of a trial's curve: a point given twice costs several times.
+        self.points: dict[str, int] = {}
+        self.status: dict[str, str] = {}  # of runs, as this object has left them
 
     def sync(self, numbers: Iterable[int] | None = None, *, running: bool = True) -> Synced:
         """Brings these trials (None: all) and the search itself up to date.
@@ -137,7 +146,9 @@ class Mirror:
             started, name = result.record.started, f"trial {result.record.number}"
             parent = self.runs[PARENT].info.run_id
             tags |= {"mer.kind": "trial", "mlflow.parentRunId": parent,
-                     "mer.digest": digest_of(result.record.params)}  # fmt: skip
+                     "mer.digest": digest_of(result.record.params),
+                     "mer.objective": self.objective}  # fmt: skip
+            tags |= pages.weights_tag(self.file, result.record.params)
         run = self.client.create_run(self.experiment, int(1000 * started), tags, name)
         self.runs[trial] = run
         return run
@@ -152,7 +163,7 @@ class Mirror:
             return 0
         metrics = [
             Metric(f"so_far.{name}", value, int(1000 * finished), folds)
-            for folds, scores, finished in result.curve()
+            for folds, scores, finished in result.curve()[self.points.get(key, 0) :]
             for name, value in scores.items()
         ]
         last = max((b.finished for b in result.blocks.values()), default=record.started)
@@ -160,15 +171,14 @@ class Mirror:
         final = {"folds_done": float(done), "seconds": record.seconds}
         if result.complete:
             final |= result.scores
-            self.client.log_text(run.info.run_id, pages.predictions(result), "predictions.csv")
+            self._put(run, "predictions.csv", pages.predictions(result))
         metrics += [Metric(name, value, at, done) for name, value in final.items()]
-        params = pages.settings(self.settings, record.params)
-        tags = {"mer.state": state, "mer.reason": record.reason, "mer.shown": shown,
-                "mer.objective": self.objective}  # fmt: skip
-        tags |= pages.weights_tag(self.file, record.params)
+        params = pages.settings(self.settings, record.params) if key not in self.points else []
+        tags = {"mer.state": state, "mer.reason": record.reason, "mer.shown": shown}
         status = STATUS.get(state, "KILLED")
         self._end(run, status, at)
         self._write(run, metrics, params, tags)
+        self.points[key] = len(result.curve())
         return 1
 
     def _search(self, parent: Run, running: bool) -> None:
@@ -199,28 +209,41 @@ class Mirror:
             self.client.log_dict(parent.info.run_id, self.file, "search.yaml")
             tags["mer.shown"] = LAYOUT
         if best and shown.get("mer.pictured") != (number := str(best.record.number)):
-            self.picture(best, parent, "best")
-            self.picture(best, self.runs[number])
+            self.picture(best, {parent.info.run_id: "best", self.runs[number].info.run_id: SHOWN})
             tags["mer.pictured"] = number
         return tags
 
-    def picture(self, trial: Standing, run: Run, folder: str = "pictures") -> None:
-        """Puts a trial's pictures beside a run; they need its blocks."""
-        for name, figure in pictures(read_result(self.ledger, trial.record, self.protocol)):
-            self.client.log_figure(run.info.run_id, figure, f"{folder}/{name}")
-            self.beat()
+    def picture(self, trial: Standing, places: Mapping[str, str]) -> None:
+        """Puts a trial's pictures into folders of runs, by run; they need its blocks."""
+        with tempfile.TemporaryDirectory(prefix="mer-search-pictures-") as scratch:
+            for name, figure in pictures(read_result(self.ledger, trial.record, self.protocol)):
+                file = Path(scratch, name)
+                figure.savefig(file)  # once: drawing costs more than all else that a trial shows
+                for run, folder in places.items():
+                    self.client.log_artifact(run, str(file), folder)
+                self.beat()
 
     def attach(self, name: str, text: str) -> None:
         """Puts a file beside the search's run, which is there."""
         self.client.log_text(self.runs[PARENT].info.run_id, text, name)
         self.beat()
 
+    def _put(self, run: Run, name: str, text: str) -> None:
+        """Puts a file beside a run; the client's `log_text` would read the whole run before it."""
+        with tempfile.TemporaryDirectory(prefix="mer-search-mlflow-") as scratch:
+            file = Path(scratch, name)
+            file.write_text(text)
+            place = get_artifact_repository(run.info.artifact_uri, tracking_uri=self.uri)
+            place.log_artifact(str(file))  # type: ignore[no-untyped-call]
+
     def _end(self, run: Run, status: str, at: int) -> None:
         """Status and end time; a trial that goes on has none."""
         if status == "RUNNING":
-            self.client.update_run(run.info.run_id, status=status)
+            if self.status.get(run.info.run_id, run.info.status) != status:
+                self.client.update_run(run.info.run_id, status=status)
         else:
             self.client.set_terminated(run.info.run_id, status, at or None)
+        self.status[run.info.run_id] = status
 
     def _write(
         self, run: Run, metrics: list[Metric], params: list[Param], tags: dict[str, str]
@@ -271,7 +294,7 @@ def mirror(
             )
         for number, trial in shown.results.items():
             if pictures_of in ("all", number):
-                shown.picture(trial, shown.runs[str(number)])
+                shown.picture(trial, {shown.runs[str(number)].info.run_id: SHOWN})
         if report is not None:
             shown.attach("report.html", report)
     return done

@@ -102,6 +102,16 @@ def test_a_lost_worker_ends_no_trial_until_it_is_lost_for_good(empty: Ledger) ->
     assert empty.trial(0).reason == "its worker was lost again and again: the node went away"
 
 
+def test_a_worker_killed_for_memory_is_told_as_that() -> None:
+    from mer_search.search.searcher import cause_of
+
+    killed = "1 worker(s) were killed due to the node running low on memory. 4.8GB used / 5GB limit"
+    told = f"The actor died.\n  {killed}\nTop 10 memory users: PID\n\nRefer to the documentation."
+    assert cause_of(told) == killed
+    assert cause_of("Traceback\nthe node went away\n\n") == "the node went away"
+    assert cause_of("\n") == "no cause is known"
+
+
 def test_failures_are_told_as_fail_and_many_of_them_end_the_search(empty: Ledger) -> None:
     book = book_of(empty, 9)
     for number in range(HOPELESS):
@@ -195,6 +205,86 @@ def test_racing_stops_a_hopeless_trial_and_tells_why(invented_search: Search) ->
     assert record.state == "STOPPED"
     assert "chance 0.00 of ending above the incumbent after 2 of 6 folds" in record.reason
     assert book.proposals.study.trials[2].state is TrialState.PRUNED
+
+
+def second_chances_of(ledger: Ledger, trials: int, chances: int, heard: list[str]) -> Book:
+    """The book of a launch that asks for so many."""
+    known = stored(ledger)[0]
+    racing = known.search.racing.model_copy(update={"second_chances": chances})
+    search = known.search.model_copy(update={"racing": racing})
+    return Book(replace(known, search=search), ledger, read_protocol(ledger), trials=trials,
+                say=heard.append)  # fmt: skip
+
+
+def test_the_most_promising_stopped_trials_get_their_folds_at_the_end(
+    invented_search: Search,
+) -> None:
+    ledger = invented_search(
+        states=("COMPLETE", "STOPPED", "STOPPED", "RUNNING"), search={"racing": {"rule": "asha"}}
+    )
+    protocol, block = read_protocol(ledger), ledger.block(1, 0)
+    wrong, right = np.roll(exact(protocol, block.keys), 1, axis=1), exact(protocol, block.keys)
+    ledger.write_block(1, 0, replace(block, probs=wrong))
+    ledger.write_block(2, 0, replace(block, probs=right))
+    heard: list[str] = []
+    book = second_chances_of(ledger, 4, 1, heard)
+    assert (book.todo, book.chances) == (1, 1)
+    running = book.next()
+    assert running is not None
+    assert running.number == 3
+    assert (book.next(), book.waits) == (None, True)  # the one that runs may be stopped as well
+    book.end(3, "FAILED", "no memory")
+    second = book.next()
+    assert second is not None
+    assert (second.number, second.state, second.sampler) == (2, "RUNNING", {"second_chance": 1})
+    assert heard[-1].startswith("trial 2: stopped after 1 folds (")
+    assert (book.next(), book.waits, book.chances) == (None, False, 0)
+    book.block(2, 0, SCORES, seconds=0.0)  # from the ledger, and not judged again
+    assert book.block(2, 1, {**SCORES, "uf1": 0.0}, seconds=1.0)
+    book.leave(2)
+
+    again = second_chances_of(ledger, 4, 1, heard)  # interrupted: the same one goes on
+    record = again.next()
+    assert record is not None
+    assert record.number == 2
+    for index in range(1, 4):
+        ledger.write_block(2, index, ledger.block(0, index))
+    finish(again, 2, uf1=0.9)
+    assert again.next() is None
+    ended = ledger.trial(2)
+    assert (ended.state, len(ended.values)) == ("COMPLETE", 4)
+    assert "then given a second chance" in ended.notes[0]
+    assert ledger.trial(1).state == "STOPPED"
+    assert second_chances_of(ledger, 4, 1, heard).chances == 0
+    assert second_chances_of(ledger, 4, 2, heard).chances == 1
+    whole = second_chances_of(ledger, 5, 0, heard)
+    states = [trial.state for trial in whole.proposals.study.trials]
+    assert states[1:3] == [TrialState.PRUNED, TrialState.COMPLETE]
+
+
+def test_a_search_told_as_pruned_is_not_told_twice(invented_search: Search) -> None:
+    ledger = invented_search(
+        states=("COMPLETE", "COMPLETE", "RUNNING"), search={"racing": {"rule": "asha"}}
+    )
+    book = second_chances_of(ledger, 3, 1, [])
+    book.next()
+    book.end(2, "STOPPED", "place 3 of 3")
+    second = book.next()
+    assert second is not None
+    finish(book, second.number, uf1=0.9)
+    assert book.proposals.study.trials[2].state is TrialState.PRUNED
+    assert book.proposals.records[2].state == "COMPLETE"
+
+
+def test_a_finished_record_without_values_is_damaged(invented_search: Search) -> None:
+    ledger = invented_search(states=("COMPLETE", "COMPLETE"))
+    ledger.write_trial(replace(ledger.trial(1), values=()))
+    book = book_of(ledger, 3)
+    assert [record.number for record in iter(book.next, None)] == [2]
+    record = ledger.trials()[1]
+    assert record.state == "FAILED"
+    assert record.reason.endswith("trials/000001/trial.json: COMPLETE, but `values` is empty")
+    assert book.proposals.study.trials[1].state is TrialState.FAIL
 
 
 def exact(protocol: Protocol, keys: tuple[str, ...]) -> Any:

@@ -100,9 +100,9 @@ def test_a_driver_killed_at_many_moments_ends_where_an_undisturbed_one_does(
     drill: Drill, cluster: Nodes, space: Path, tmp_path: Path
 ) -> None:
     one = ("--set", "search.concurrency=1")
-    calm = Drill(cluster, space, tmp_path, name="calm")
-    driver = calm.start(*one)
-    driver.ended()
+    calm, twin = (Drill(cluster, space, tmp_path, name=name) for name in ("calm", "twin"))
+    for undisturbed in (calm, twin):
+        undisturbed.start(*one).ended()
     rng, tracking = random.Random(0), f"sqlite:///{tmp_path / 'mlflow.db'}"
     for kill in range(KILLS):
         before = blocks_of(drill.ledger)
@@ -123,7 +123,7 @@ def test_a_driver_killed_at_many_moments_ends_where_an_undisturbed_one_does(
         result.record.params for result in read_results(calm.ledger)
     ]
     assert len(probs_of(calm.ledger)) == 72
-    assert probs_of(drill.ledger) == probs_of(calm.ledger)
+    assert probs_of(drill.ledger) == probs_of(calm.ledger) == probs_of(twin.ledger)
     _shown_once(tracking, trials=12)
 
 
@@ -157,6 +157,30 @@ def test_a_lost_node_costs_at_most_its_running_block(drill: Drill, cluster: Node
     results = read_results(drill.ledger)
     assert [result.record.state for result in results] == ["COMPLETE"] * 4
     assert [len(result.record.values) for result in results] == [6] * 4
+
+
+def test_workers_without_memory_end_the_search_with_the_commonest_reason_first(
+    cluster: Nodes, space: Path, tmp_path: Path
+) -> None:
+    content = yaml.safe_load(space.read_text())
+    content["model"]["lstm_size"] = {"choice": [4, 10_000_000]}
+    content["train"]["learning_rate"] = {"choice": [0.001, 1.0e30]}
+    diverges = {"model.lstm_size": 4, "train.learning_rate": 1.0e30, "model.attention": "none"}
+    too_large = {"model.lstm_size": 10_000_000, "train.learning_rate": 0.001}
+    content["search"]["first"] = [diverges, *({**too_large, "model.attention": each}
+                                              for each in ("none", "temporal"))]  # fmt: skip
+    file = tmp_path / "failing.yaml"
+    file.write_text(yaml.safe_dump(content))
+    failing = Drill(cluster, file, tmp_path)
+    driver = failing.start("--set", "search.concurrency=1")
+    told = driver.ended()
+    assert driver.code == 1, told
+    assert "3 trials failed before their first block and none succeeded" in told
+    first, second = (line for line in told.splitlines() if " times: " in line)
+    assert first.startswith("  - 2 times: ")
+    assert "memory" in first
+    assert second.startswith("  - 1 times: ")
+    assert [record.state for record in failing.ledger.trials()] == ["FAILED"] * 3
 
 
 @contextmanager

@@ -35,6 +35,17 @@ def test_outer_groups_may_be_asked_for_later(tiny_space: Path) -> None:
     assert nested.as_file()["evaluation"]["outer"] == {"folds": "group-3"}
 
 
+def test_second_chances_may_be_asked_for_later_and_nothing_else_of_a_race(tiny_space: Path) -> None:
+    race = "search.racing.rule=asha"
+    plain = space_file.read(tiny_space, [race])
+    later = space_file.read(tiny_space, [race, "search.racing.second_chances=3"])
+    assert later.identity("x") == plain.identity("x")
+    assert later.as_file()["search"]["racing"]["second_chances"] == 3
+    assert "keep" not in plain.identity("x")["search"]["racing"]  # older searches stay the same
+    other = space_file.read(tiny_space, [race, "search.racing.keep=0.3"])
+    assert other.identity("x") != plain.identity("x")
+
+
 @pytest.mark.ray
 def test_a_nested_search_is_stopped_continued_and_read(
     one_node: Head, tiny_space: Path, tmp_path: Path

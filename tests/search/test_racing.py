@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 
 from mer_search.errors import InputError, MerSearchError
 from mer_search.loso.metrics import confusion, uf1
-from mer_search.search.racing import RULES, Race, count_by_fold, decide, prefix_score
+from mer_search.search.racing import (
+    RULES,
+    Race,
+    count_by_fold,
+    decide,
+    most_promising,
+    prefix_score,
+)
 
 F, C = 24, 3
 STOPPING = sorted(RULES.keys() - {"none"})
@@ -160,6 +167,24 @@ def test_median_waits_for_five_others():
 )
 def test_asha_keeps_the_best_half_itself_counted(others, stop):
     assert decide("asha", folds(1, 0.6)[:8], Race(others=others)).stop is stop
+
+
+def test_asha_keeps_the_share_that_was_asked_for():
+    others = list(np.linspace(0.0, 1.0, 19))
+    own = [decide("asha", folds(1, 0.6)[:8], Race(others=others, keep=keep)).stop
+           for keep in (0.05, 0.95)]  # fmt: skip
+    assert own == [True, False]
+
+
+def test_the_most_promising_is_the_most_likely_to_end_above_the_incumbent():
+    stopped = {n: folds(n, right)[:8] for n, right in enumerate((0.3, 0.68, 0.5, 0.68))}
+    stopped[3] = stopped[1]
+    seen = race(8)
+    chances = [decide("predictive", trial, seen).chance for trial in stopped.values()]
+    assert most_promising(stopped, seen) == int(np.argmax(chances)) == 1
+    hopeless = {0: folds(0, 0.0)[:8], 1: folds(1, 0.1)[:8]}  # of chance 0 both
+    assert most_promising(hopeless, seen) == 1
+    assert most_promising({**stopped, 4: folds(4, 0.2)[:16]}, Race()) == 4
 
 
 def test_wilcoxon_agrees_with_the_direction():

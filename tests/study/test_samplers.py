@@ -112,6 +112,11 @@ def test_what_several_objectives_exclude(
         experiment(search, evaluation={"objective": objective})
 
 
+def test_second_chances_without_a_race_are_refused() -> None:
+    with pytest.raises(InputError, match="second_chances 3: they are for trials that a race"):
+        experiment({"racing": {"second_chances": 3}})
+
+
 def test_a_broken_constraint_steers_the_sampler() -> None:
     small = experiment({"constraints": ["parameters <= 2e3"]})
     assert small.most_parameters == 2000
