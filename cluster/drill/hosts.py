@@ -18,10 +18,10 @@ from pathlib import Path
 NET = "10.77.7"
 PATIENCE = 180.0
 """Seconds in which a process has to do what is waited for."""
-# Its own mounts: the same path is another folder on every host. Its own process ids: a host that is
-# switched off takes along everything that was started on it.
 BOUND = ["setpriv", "--pdeathsig", "KILL"]
 """Begins a command that ends with whoever started it, even where that is killed."""
+# Its own mounts: the same path is another folder on every host. Its own process ids: a host that is
+# switched off takes along everything that was started on it.
 APART = ["unshare", "--uts", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
 
 

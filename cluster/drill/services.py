@@ -11,8 +11,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from hosts import PATIENCE as PATIENCE
 from hosts import BOUND, Host, wait_until
+from hosts import PATIENCE as PATIENCE
 
 HERE = Path(__file__).parent
 SOURCES = HERE.parents[1]
