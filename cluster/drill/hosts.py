@@ -59,12 +59,21 @@ class Host:
                 str(self.disk), str(self.network.own), *map(str, words)]  # fmt: skip
 
     def start(
-        self, *words: object, log: str, environment: Mapping[str, str] | None = None
+        self,
+        *words: object,
+        log: str,
+        environment: Mapping[str, str] | None = None,
+        beside: subprocess.Popen[bytes] | None = None,
     ) -> subprocess.Popen[bytes]:
-        """Starts a process on the host; what it says is in `log` on the host's disk."""
+        """Starts a process on the host; what it says is in `log` on the host's disk.
+
+        Args:
+            beside: an earlier process of the host that shall be seen by its process id.
+        """
+        line = self.command(*words) if beside is None else _beside(beside, words)
         with (self.disk / log).open("ab") as told:
             process = subprocess.Popen(
-                [*BOUND, *self.command(*words)],
+                [*BOUND, *line],
                 env={**self.environment, **(environment or {})}, stdin=subprocess.DEVNULL,
                 stdout=told, stderr=told, start_new_session=True,
             )  # fmt: skip
@@ -190,6 +199,13 @@ def wait_until(true: Callable[[], object], what: str, patience: float = PATIENCE
         if time.monotonic() > until:
             raise TimeoutError(f"not within {patience:.0f} s: {what}")
         time.sleep(0.2)
+
+
+def _beside(process: subprocess.Popen[bytes], words: Sequence[object]) -> list[str]:
+    """The command line that runs these words in all the namespaces of a process of a host."""
+    inside = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[0]
+    enter = ["nsenter", "--target", inside, "--mount", "--uts", "--net", "--pid", "--wd"]
+    return [*enter, *map(str, words)]
 
 
 def _ip(*words: str) -> None:
