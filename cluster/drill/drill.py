@@ -1,7 +1,7 @@
 """The drill: a search over hosts with addresses of their own, while things fail.
 
 Edit: nothing. Wants root, iproute2, iptables, PostgreSQL, and mer-search with its `test` extra.
-Command: python cluster/drill/drill.py [--trials 6] [--cut 8]
+Command: python cluster/drill/drill.py [--trials 10] [--cut 8]
 
 Each step prints what held; the first that does not hold ends the drill with exit code 1. Every
 process is ended by its id and every namespace removed; the logs stay in the folder that is named.
@@ -83,7 +83,7 @@ class Faults:
 
     def restart_mlflow(self) -> None:
         """MLflow is killed, stays away for a while and starts again."""
-        self.lab.restart_mlflow(3.0)
+        self.lab.restart_mlflow(1.0)
 
     def kill_driver(self) -> None:
         """The driver is killed, and the same command sends the search again."""
@@ -160,7 +160,7 @@ def held(step: Callable[[], object]) -> object:
 def main() -> int:
     """The whole drill by hand."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--trials", type=int, default=6)
+    parser.add_argument("--trials", type=int, default=10)
     parser.add_argument("--cut", type=float, default=8.0, help="seconds without a cable")
     asked = parser.parse_args()
     if reason := lacking():

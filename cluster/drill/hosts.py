@@ -7,6 +7,7 @@ Needs root and iproute2. Not for what runs on a host.
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import tempfile
 import time
@@ -17,6 +18,8 @@ from pathlib import Path
 NET = "10.77.7"
 PATIENCE = 180.0
 """Seconds in which a process has to do what is waited for."""
+BOUND = ["setpriv", "--pdeathsig", "KILL"]
+"""Begins a command that ends with whoever started it, even where that is killed."""
 # Its own mounts: the same path is another folder on every host. Its own process ids: a host that is
 # switched off takes along everything that was started on it.
 APART = ["unshare", "--uts", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
@@ -56,13 +59,23 @@ class Host:
                 str(self.disk), str(self.network.own), *map(str, words)]  # fmt: skip
 
     def start(
-        self, *words: object, log: str, environment: Mapping[str, str] | None = None
+        self,
+        *words: object,
+        log: str,
+        environment: Mapping[str, str] | None = None,
+        beside: subprocess.Popen[bytes] | None = None,
     ) -> subprocess.Popen[bytes]:
-        """Starts a process on the host; what it says is in `log` on the host's disk."""
+        """Starts a process on the host; what it says is in `log` on the host's disk.
+
+        Args:
+            beside: an earlier process of the host that shall be seen by its process id.
+        """
+        line = self.command(*words) if beside is None else _beside(beside, words)
         with (self.disk / log).open("ab") as told:
             process = subprocess.Popen(
-                self.command(*words), env={**self.environment, **(environment or {})},
-                stdin=subprocess.DEVNULL, stdout=told, stderr=told, start_new_session=True,
+                [*BOUND, *line],
+                env={**self.environment, **(environment or {})}, stdin=subprocess.DEVNULL,
+                stdout=told, stderr=told, start_new_session=True,
             )  # fmt: skip
         self.processes.append(process)
         return process
@@ -100,12 +113,21 @@ class Host:
     def _iptables(self, *words: str) -> None:
         _run("ip", "netns", "exec", self.space, "iptables", "-w", *words)
 
+    def pids(self) -> list[int]:
+        """Ids of all processes on the host, as this machine counts them."""
+        words = ["ip", "netns", "pids", self.space]
+        done = subprocess.run(words, capture_output=True, text=True, check=True)
+        return [int(pid) for pid in done.stdout.split()]
+
     def switch_off(self) -> None:
         """Everything on the host ends at once, as with its power; its address falls silent."""
         self.cut()
         for process in self.processes:
             end(process)
         self.processes.clear()
+        for pid in self.pids():  # what changed its user does not end with what started it
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 class Network:
@@ -177,6 +199,13 @@ def wait_until(true: Callable[[], object], what: str, patience: float = PATIENCE
         if time.monotonic() > until:
             raise TimeoutError(f"not within {patience:.0f} s: {what}")
         time.sleep(0.2)
+
+
+def _beside(process: subprocess.Popen[bytes], words: Sequence[object]) -> list[str]:
+    """The command line that runs these words in all the namespaces of a process of a host."""
+    inside = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[0]
+    enter = ["nsenter", "--target", inside, "--mount", "--uts", "--net", "--pid", "--wd"]
+    return [*enter, *map(str, words)]
 
 
 def _ip(*words: str) -> None:

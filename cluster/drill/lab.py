@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import services
 import yaml
-from hosts import Network, end, wait_until
+from hosts import BOUND, Network, end, wait_until
 
 from mer_search.loso.ledger import FoldBlock, Ledger
 
@@ -27,7 +27,7 @@ SPACE: dict[str, Any] = {
     "features": {"align": {"method": "none"}, "backbone": {"name": "patches", "grid": 2}},
     "model": {"attention": {"choice": ["none", "spatial", "temporal"]},
               "lstm_size": {"choice": [8, 16]}, "attention_size": 4},
-    "train": {"epochs": 150, "batch_size": 8,
+    "train": {"epochs": 100, "batch_size": 8,
               "learning_rate": {"float": [0.001, 0.02], "log": True}},
     "search": {"sampler": "random",
                "racing": {"rule": "none", "blocks": [1, 1, 1, 1, 1, 1]}},
@@ -134,11 +134,8 @@ class Lab:
 
     def kill_driver(self) -> None:
         """Ends the driver of the search as `kill -9` does."""
-        done = subprocess.run(
-            ["ip", "netns", "pids", self.head.space], capture_output=True, text=True, check=True
-        )
         words = b"\0-m\0mer_search\0launch\0"
-        drivers = [int(p) for p in done.stdout.split() if words in _line_of(p)]
+        drivers = [pid for pid in self.head.pids() if words in _line_of(pid)]
         if not drivers:
             raise RuntimeError("no driver runs on the head")
         for each in drivers:
@@ -180,7 +177,7 @@ class Lab:
 def alone(lab: Lab) -> subprocess.Popen[bytes]:
     """The same search on this machine without a cluster; its store is in the folder `alone`."""
     folder = lab.network.folder / "alone"
-    line = [sys.executable, "-m", "mer_search", "launch", str(lab.desk.disk / "drill.yaml"),
+    line = [*BOUND, sys.executable, "-m", "mer_search", "launch", str(lab.desk.disk / "drill.yaml"),
             "--trials", str(lab.trials), "--store", str(folder / "store"), "--tracking", "none",
             "--set", f"data.root={lab.manifest}", "--set", "search.concurrency=1"]  # fmt: skip
     known = {**os.environ, "PYTHONPATH": str(services.SOURCES), "OMP_NUM_THREADS": "1",
@@ -208,7 +205,7 @@ def write_maps(folder: Path, *, subjects: int = 6, clips: int = 4) -> Path:
     return folder / "maps.csv"
 
 
-def _line_of(pid: str) -> bytes:
+def _line_of(pid: int) -> bytes:
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:

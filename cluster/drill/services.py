@@ -11,8 +11,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from hosts import BOUND, Host, wait_until
 from hosts import PATIENCE as PATIENCE
-from hosts import Host, wait_until
 
 HERE = Path(__file__).parent
 SOURCES = HERE.parents[1]
@@ -157,6 +157,6 @@ def tunnel(host: Host, port: int, *, at: Host | None = None, to: int | None = No
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         near = int(free.getsockname()[1])
-    command = [sys.executable, str(HERE / "relay.py"), str(near), str(file)]
+    command = [*BOUND, sys.executable, str(HERE / "relay.py"), str(near), str(file)]
     host.processes.append(subprocess.Popen(command, start_new_session=True))
     return near

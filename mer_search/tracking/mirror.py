@@ -6,9 +6,8 @@ blocks. A trial whose run shows its final state already costs nothing.
 
 from __future__ import annotations
 
-import logging
-import os
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,6 +33,7 @@ from mer_search.tracking.place import (
     EXPERIMENT,
     TrackingAway,
     artifacts_of,
+    quiet,
     quoted_tags,
     runs_of,
     view_of,
@@ -49,6 +49,7 @@ LAYOUT = "layout 2"
 """Of what a trial's run shows: runs of another one are written again."""
 SHOWN = "pictures"
 """Folder of a trial's pictures among its artifacts."""
+DRAWS_EVERY = 60.0  # seconds
 PARENT = ""
 """The value of the tag `mer.trial` of the run that stands for the search."""
 
@@ -67,10 +68,7 @@ class Mirror:
     def __init__(
         self, ledger: Ledger, uri: str, *, beat: Callable[[], None] = lambda: None
     ) -> None:
-        # A server's client prints the address of every run that ends, 1,000 times for 1,000 trials.
-        os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # it reports each call home
-        logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)  # "creating tables"
+        quiet()
         self.ledger, self.beat, self.uri = ledger, beat, uri
         self.client = MlflowClient(uri)
         self.experiment = self._experiment(artifacts_of(ledger, uri))
@@ -82,8 +80,8 @@ class Mirror:
         self._share_view()
         self.runs = self._find()
         self.results: dict[int, Standing] = {}
-        # What this object has written of a trial's curve: a point given twice costs several times.
-        self.points: dict[str, int] = {}
+        self.points: dict[str, int] = {}  # written of each curve: one given twice costs more
+        self.drawn = float("-inf")
         self.status: dict[str, str] = {}  # of runs, as this object has left them
 
     def sync(self, numbers: Iterable[int] | None = None, *, running: bool = True) -> Synced:
@@ -195,7 +193,9 @@ class Mirror:
             if not running or over:  # a second for 1,000 trials: not while they run
                 metrics += pages.worth(self.ledger, self.protocol, finished, self.objective, at)
         tags = {"mlflow.note.content": pages.note(self.file, self.protocol, ended, best)}
-        tags |= pages.weights_tag(self.file, {}) | self._beside(parent, best)
+        # Drawing costs as much as ten trials: where bests follow one another, the last one does.
+        due = not running or time.monotonic() - self.drawn > DRAWS_EVERY
+        tags |= pages.weights_tag(self.file, {}) | self._beside(parent, best if due else None)
         params = [] if parent.data.params else pages.parameters(self.file, self.protocol)
         status = "FINISHED" if over else "RUNNING" if running else "KILLED"
         self._end(parent, status, at)
@@ -210,7 +210,7 @@ class Mirror:
             tags["mer.shown"] = LAYOUT
         if best and shown.get("mer.pictured") != (number := str(best.record.number)):
             self.picture(best, {parent.info.run_id: "best", self.runs[number].info.run_id: SHOWN})
-            tags["mer.pictured"] = number
+            tags["mer.pictured"], self.drawn = number, time.monotonic()
         return tags
 
     def picture(self, trial: Standing, places: Mapping[str, str]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -45,6 +47,14 @@ def artifacts_of(ledger: Ledger, uri: str) -> str | None:
     """Where MLflow shall keep files: beside our own SQLite file; None leaves it to a server."""
     own = uri.startswith("sqlite:") and ledger.local is not None
     return (ledger.local.parent / "mlflow-artifacts").as_uri() if own and ledger.local else None
+
+
+def quiet() -> None:
+    """What MLflow shall not say, unless its variables are set otherwise."""
+    # A server's client prints the address of every run that ends, 1,000 times for 1,000 trials.
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # it reports each call home
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)  # "creating tables"
 
 
 def page_command(uri: str) -> str:

@@ -182,7 +182,7 @@ def crew(
 
         return embed
 
-    run.does = does  # type: ignore[attr-defined]
+    run.does, run.dataset, run.settings = does, dataset, settings  # type: ignore[attr-defined]
     return run
 
 
@@ -214,6 +214,23 @@ def test_what_no_node_does_is_done_by_the_driver(crew: Any, tmp_path: Path) -> N
     assert by_driver == [120]
     assert said[0] == "node-0 takes no part in extraction: its weights are others"
     assert re.match(r"node-1 could not extract \(.*ValueError: odd\); the driver does it", said[1])
+
+
+@pytest.mark.slow
+def test_entries_that_arrive_damaged_are_computed_again(crew: Any, tmp_path: Path) -> None:
+    well = Cache(tmp_path / "well")
+    actor = Actor(well, "", crew.does(well))
+    broken = sorted(plan.keys(crew.dataset, crew.settings))[::5]
+
+    def entry(key: str) -> bytes:
+        return actor.extractor.entry(key)[: -1 if key in broken else None]
+
+    actor.entry = SimpleNamespace(remote=lambda key: partial(entry, key))
+    report, said, by_driver = crew(actor)
+    assert said == []
+    assert len([note for note in report.notes if "was damaged and is computed again" in note]) > 0
+    assert by_driver == [6 * len(set(broken) & entries(well.root))]
+    assert by_driver > [0]
 
 
 def test_a_clip_of_other_content_or_absent_is_not_the_drivers(face_space: Path) -> None:
