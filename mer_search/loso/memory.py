@@ -58,10 +58,12 @@ class Plan:
         """The plan in a sentence."""
         size = f"{_size(self.needs)} of {_size(self.given)}"
         if self.seconds is not None:
-            return f"{self.folds} folds one after another: {size}, about {self.seconds:.1f} s each"
+            return (
+                f"{_folds(self.folds)} one after another: {size}, about {self.seconds:.1f} s each"
+            )
         cut = "" if self.width == self.folds else f" of {self.folds}"
         cut += ", for lack of memory" if self.width < self.wanted else ""
-        return f"{self.width} folds at once{cut}: {size}"
+        return f"{_folds(self.width)} at once{cut}: {size}"
 
 
 def free_bytes(device: str) -> int:
@@ -135,3 +137,7 @@ def narrower(width: int, device: str) -> int:
             "model.lstm_size, set model.projection, or run fewer trials on one device"
         )
     return (width + 1) // 2
+
+
+def _folds(count: int) -> str:
+    return "1 fold" if count == 1 else f"{count} folds"

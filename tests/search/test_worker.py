@@ -71,7 +71,7 @@ def test_memory_is_told_before_anything_is_trained(
     assert (memory["width"], memory["folds"]) == (1, 1)
     assert 0 < memory["needs"] <= memory["given"]
     (told,) = said
-    assert told.startswith(f"trial 0 trains 1 folds at once: {memory['needs'] / 2**20:.1f} MB of ")
+    assert told.startswith(f"trial 0 trains 1 fold at once: {memory['needs'] / 2**20:.1f} MB of ")
     while hear(book, 0, flatten_dict(trial.step())):
         pass
     assert trained == [1] * 6
@@ -101,7 +101,7 @@ def test_a_fine_tuned_trial_tells_its_time_and_trains_without_the_networks_weigh
     assert record.state == "COMPLETE", record.reason
     assert record.memory["seconds"] > 0
     assert 1.6e6 < record.measured["parameters"] < 2e6
-    assert said[0].startswith("trial 0 trains 1 folds one after another: ")
+    assert said[0].startswith("trial 0 trains 1 fold one after another: ")
     assert len(trial.blocks[0].probs) > 0
 
 
