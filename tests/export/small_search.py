@@ -103,10 +103,12 @@ def search(
         trial, stopped = experiment.trial(params), number == len(trials)
         regions = regions_of(trial.model)
         features = feature_set(ready.dataset, trial.features, cache=cache, regions=regions)
-        for index in range(1 if stopped else len(folds.blocks)):
+        done = 1 if stopped else len(folds.blocks)
+        for index in range(done):
             ledger.write_block(number, index, run_block(features, folds, index, trial=trial))
         state = "STOPPED" if stopped else "COMPLETE"
-        ledger.write_trial(TrialRecord(number, state, params, {}))
+        values = (0.5,) * done  # scores are read from the blocks, not from here
+        ledger.write_trial(TrialRecord(number, state, params, {}, values=values))
     return Searched(ledger, experiment, ready.dataset, cache)
 
 
