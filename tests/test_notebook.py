@@ -28,6 +28,7 @@ def test_importing_the_package_imports_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.slow
 def test_reading_results_needs_no_torch_ray_or_mlflow() -> None:
     source = (
         "import sys, mer_search; mer_search.results; "

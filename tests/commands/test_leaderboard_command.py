@@ -81,6 +81,7 @@ def test_a_folder_without_files(tmp_path: Path) -> None:
         read_rivals(str(tmp_path), None, ())
 
 
+@pytest.mark.slow
 def test_the_command_runs_all_and_prints_one_table(
     write: Callable[..., str], invented_search: Callable[..., Ledger], tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],

@@ -27,6 +27,7 @@ def settings(maps: Searched, exported: Exported) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 def test_the_card_in_the_folder_is_that_of_the_settings(maps: Searched, exported: Exported) -> None:
     folder = exported(maps, 0)
     settings = json.loads((folder / "settings.json").read_text())

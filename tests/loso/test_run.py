@@ -37,6 +37,7 @@ TRIAL = Trial(
 )
 
 
+@pytest.mark.slow
 def test_blocks_cover_every_clip_once_and_learn(features: FeatureSet) -> None:
     folds = make_folds(features.subject, features.label)
     blocks = {i: run_block(features, folds, i, trial=TRIAL) for i in range(len(folds.blocks))}

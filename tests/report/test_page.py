@@ -44,6 +44,7 @@ def read(*ledgers: Ledger) -> tuple[str, Outline]:
     return text, Outline(text)
 
 
+@pytest.mark.slow
 def test_the_page_loads_nothing_and_allows_only_its_own_scripts(invented_search: Make) -> None:
     text, outline = read(invented_search())
     attributes = [each for _, found in outline.elements for each in found]
@@ -73,6 +74,7 @@ def test_the_page_shows_the_numbers_of_the_json(invented_search: Make) -> None:
     assert "out of memory" in text
 
 
+@pytest.mark.slow
 def test_every_plot_says_in_words_what_it_shows(invented_search: Make) -> None:
     _, outline = read(invented_search())
     plots = [found for found in outline.named("div") if found.get("role") == "img"]

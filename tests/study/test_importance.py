@@ -25,6 +25,7 @@ def trials(count: int, weight: float = 1.0) -> list[TrialRecord]:
     return found
 
 
+@pytest.mark.slow
 def test_the_setting_that_decides_stands_out_from_chance() -> None:
     found = importances(trials(60), draws=15)
     assert found[0].setting == "m.telling"
