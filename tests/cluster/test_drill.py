@@ -70,3 +70,6 @@ def test_a_search_survives_all_faults_and_equals_that_of_one_machine(lab: Lab) -
             step()
     finally:
         faults.close()
+    # Each step asserts for itself; together they left nothing undone and nothing lost.
+    assert set(faults.before) <= set(lab.blocks())
+    assert {trial.state for trial in lab.ledger().trials()} == {"COMPLETE"}

@@ -74,7 +74,9 @@ def test_ray_accepts_the_files_of_ray_up(file: Path) -> None:
 
 @pytest.mark.parametrize("file", KUBERNETES, ids=name_of)
 def test_kubernetes_accepts_the_manifests(file: Path) -> None:
-    for each in objects(file):
+    found = list(objects(file))
+    assert found, "a file without objects says nothing to Kubernetes"
+    for each in found:
         if each["apiVersion"] != "ray.io/v1":
             kubernetes_validate.validate(each, "1.31", strict=True)
             continue
