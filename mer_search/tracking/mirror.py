@@ -33,6 +33,7 @@ from mer_search.tracking.place import (
     EXPERIMENT,
     TrackingAway,
     artifacts_of,
+    lay_out,
     quiet,
     quoted_tags,
     runs_of,
@@ -70,6 +71,7 @@ class Mirror:
     ) -> None:
         quiet()
         self.ledger, self.beat, self.uri = ledger, beat, uri
+        lay_out(uri)
         self.client = MlflowClient(uri)
         self.experiment = self._experiment(artifacts_of(ledger, uri))
         self.file: dict[str, Any] = ledger.search()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import tempfile
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -47,6 +48,35 @@ def artifacts_of(ledger: Ledger, uri: str) -> str | None:
     """Where MLflow shall keep files: beside our own SQLite file; None leaves it to a server."""
     own = uri.startswith("sqlite:") and ledger.local is not None
     return (ledger.local.parent / "mlflow-artifacts").as_uri() if own and ledger.local else None
+
+
+def lay_out(uri: str) -> None:
+    """Makes MLflow's SQLite file if there is none, whole or not at all.
+
+    MLflow lays a database out in some fifty steps; a file that is left between two of them is one
+    that no MLflow opens again. So the steps are taken in a folder of their own, and the finished
+    file then gets its name at once; that of a faster process stays.
+    """
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+    from sqlalchemy import make_url
+
+    if not uri.startswith("sqlite:"):
+        return
+    url = make_url(uri)
+    if url.database in (None, "", ":memory:") or (file := Path(str(url.database))).exists():
+        return
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".mlflow-", dir=file.parent) as scratch:
+        made = Path(scratch, file.name)
+        artifacts = (file.parent.absolute() / "mlflow-artifacts").as_uri()
+        store = SqlAlchemyStore(str(url.set(database=str(made))), artifacts)  # type: ignore[no-untyped-call]
+        store.engine.dispose()
+        try:
+            os.link(made, file)
+        except FileExistsError:
+            pass
+        except OSError:  # a file system without hard links
+            made.rename(file)
 
 
 def quiet() -> None:

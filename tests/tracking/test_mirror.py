@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +23,7 @@ from mer_search.tracking.background import InBackground
 from mer_search.tracking.mirror import Mirror, mirror
 from mer_search.tracking.pages import weights_tag
 from mer_search.tracking.pictures import confusion_picture, curve_picture
-from mer_search.tracking.place import TrackingAway, uri_of
+from mer_search.tracking.place import TrackingAway, lay_out, uri_of
 
 pytestmark = pytest.mark.slow  # MLflow lays out a new database for each
 
@@ -197,6 +200,42 @@ def test_pictures_are_drawn_on_demand_and_of_partial_trials_too(invented_search:
     assert [line.get_label() for line in curve.lines] == ["uf1", "uar", "accuracy"]
     assert curve.lines[0].get_xdata().tolist() == [1, 2, 4, 6]
     assert curve.lines[0].get_ydata()[-1] == pytest.approx(result.scores["uf1"])
+
+
+def test_a_process_killed_while_it_lays_out_the_database_leaves_none(
+    invented_search: Search, tmp_path: Path
+) -> None:
+    file = tmp_path / "new" / "mlflow.db"
+    uri = f"sqlite:///{file}"
+    code = f"from mer_search.tracking.place import lay_out; lay_out({uri!r})"
+    laying = subprocess.Popen([sys.executable, "-c", code])
+
+    def begun() -> bool:
+        return any(each.stat().st_size for each in file.parent.glob(".mlflow-*/mlflow.db"))
+
+    while not begun():
+        assert laying.poll() is None
+        time.sleep(0.005)
+    laying.kill()
+    laying.wait()
+    assert not file.exists()
+    assert mirror(invented_search(), uri, running=False).created == 7
+    assert len(runs_of(uri)) == 7
+
+
+def test_a_database_that_another_process_laid_out_meanwhile_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, link = tmp_path / "mlflow.db", os.link
+
+    def late(made: Path, wanted: Path) -> None:
+        wanted.write_text("the other's")
+        link(made, wanted)
+
+    monkeypatch.setattr(os, "link", late)
+    lay_out(f"sqlite:///{file}")
+    assert file.read_text() == "the other's"
+    assert list(tmp_path.glob(".mlflow-*")) == []
 
 
 def test_mlflow_being_away_is_told_in_one_message(
