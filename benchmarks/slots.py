@@ -4,9 +4,10 @@
     python benchmarks/slots.py --seconds 60 --rounds 2
 
 Trials write their blocks and report them like real ones, the ledger is on, and one search runs all
-durations one after another. Busy: the share of slot time spent in trials, from the moment every
-slot has had a trial of that duration until the last of them is started. Workers are light (no
-torch), so that many of them fit in memory.
+durations one after another. Its first trials, one a slot, wait until every worker has started: that
+takes what the machine's processors take, not the driver. Busy: the share of slot time spent in
+trials, from the moment when as many trials of that duration have started as there are slots, until
+the last of them is started. Workers are light (no torch), so that many of them fit in memory.
 """
 
 from __future__ import annotations
@@ -35,9 +36,11 @@ from mer_search.search.book import Book
 from mer_search.search.cluster import RAY
 from mer_search.search.prepare import Prepared
 
+START = 900.0  # seconds within which all workers start
+
 
 class Sleeper(tune.Trainable):
-    """Sleeps its trial's seconds, a part before each block."""
+    """Sleeps its trial's seconds, a part before each block; a first trial waits for the others."""
 
     def setup(self, config: dict[str, Any], material: Any = None) -> None:
         self.material = material
@@ -52,6 +55,14 @@ class Sleeper(tune.Trainable):
         bounds = protocol.folds.blocks
         whole = self.material.seconds[self.number]
         part = whole * (bounds[index][1] - bounds[index][0]) / bounds[-1][1]
+        if self.number < self.material.slots and index == 0:
+            started = Path(self.material.started)
+            (started / str(self.number)).touch()
+            since = time.monotonic()
+            while len(list(started.iterdir())) < self.material.slots:
+                if time.monotonic() - since > START:
+                    raise RuntimeError("not every worker starts; give fewer --slots")
+                time.sleep(0.5)
         time.sleep(part)
         block = stub_block(protocol, self.number, index, part)
         self.material.ledger.write_block(self.number, index, block)
@@ -67,7 +78,10 @@ def sleep_through(ledger: Ledger, seconds: list[float], args: argparse.Namespace
 
     experiment = space_file.from_dict(space("random", len(seconds), args.slots, 0))
     book = Book(experiment, ledger, read_protocol(ledger), trials=len(seconds))
-    light = SimpleNamespace(protocol=book.protocol, ledger=ledger, seconds=seconds)
+    started = Path(ledger.store).parent / "started"
+    started.mkdir()
+    light = SimpleNamespace(protocol=book.protocol, ledger=ledger, seconds=seconds,
+                            slots=args.slots, started=str(started))  # fmt: skip
     nothing: Any = None
     prepared = Prepared(nothing, book.protocol, FillReport((), (), (), 0, 0.0), "", False)
     timer = threading.Timer(args.most, setattr, (book, "stopping", True))
@@ -122,7 +136,8 @@ def main() -> None:
     parser.add_argument("--most", type=float, default=1e6, help="seconds; ends after the blocks")
     args = parser.parse_args()
     args.sampler, args.history, count = "random", 0, args.slots * args.rounds
-    seconds = list(itertools.chain(*([each] * count for each in args.seconds)))
+    warm = [1.0] * args.slots
+    seconds = [*warm, *itertools.chain(*([each] * count for each in args.seconds))]
     cluster = cluster_of(args.nodes, args.slots)
     import ray
 
@@ -138,7 +153,8 @@ def main() -> None:
                   f"{len(seconds) / cpu:.0f} trials/s")  # fmt: skip
             print("\n| trial s | busy | window s |\n|---|---|---|")
             for place, each in enumerate(args.seconds):
-                numbers = range(place * count, (place + 1) * count)
+                first = args.slots + place * count
+                numbers = range(first, first + count)
                 share, window = busy(ledger, numbers, args.slots)
                 print(f"| {each:g} | {share:.3f} | {window:.0f} |", flush=True)
     finally:

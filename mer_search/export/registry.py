@@ -28,7 +28,7 @@ from mer_search.export.reading import SETTINGS, WEIGHTS, read_settings
 from mer_search.loso.ledger import Ledger
 from mer_search.loso.metrics import OBJECTIVES
 from mer_search.tracking.background import PATIENCE
-from mer_search.tracking.place import EXPERIMENT, TrackingAway, artifacts_of, lay_out, uri_of
+from mer_search.tracking.place import EXPERIMENT, TrackingAway, artifacts_of, client_of, uri_of
 
 QUIET = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
@@ -66,8 +66,7 @@ def shelf_of(register: str, ledger: Ledger, tracking: str | None) -> Shelf:
         raise InputError("--register", f"MLflow keeps the alias {alias!r} for itself; take another")
     uri = uri_of(ledger, tracking)
     with _answers(uri, "start it, or export without --register"):
-        lay_out(uri)
-        MlflowClient(uri).search_registered_models(max_results=1)
+        client_of(uri).search_registered_models(max_results=1)
     return Shelf(model, alias, uri, artifacts_of(ledger, uri))
 
 

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
@@ -33,8 +32,7 @@ from mer_search.tracking.place import (
     EXPERIMENT,
     TrackingAway,
     artifacts_of,
-    lay_out,
-    quiet,
+    client_of,
     quoted_tags,
     runs_of,
     view_of,
@@ -69,10 +67,8 @@ class Mirror:
     def __init__(
         self, ledger: Ledger, uri: str, *, beat: Callable[[], None] = lambda: None
     ) -> None:
-        quiet()
         self.ledger, self.beat, self.uri = ledger, beat, uri
-        lay_out(uri)
-        self.client = MlflowClient(uri)
+        self.client = client_of(uri)
         self.experiment = self._experiment(artifacts_of(ledger, uri))
         self.file: dict[str, Any] = ledger.search()
         known = {key: self.file[key] for key in self.file if key not in ("record", "format")}

@@ -6,11 +6,15 @@ import logging
 import os
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlparse
 
 from mer_search.config import digest_of
 from mer_search.errors import InputError, MerSearchError
 from mer_search.loso.ledger import Ledger
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 EXPERIMENT = "mer-search"
 SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql", "databricks")
@@ -85,6 +89,15 @@ def quiet() -> None:
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # it reports each call home
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)  # "creating tables"
+
+
+def client_of(uri: str) -> MlflowClient:
+    """A quiet client; a SQLite file that is missing is made."""
+    from mlflow import MlflowClient
+
+    quiet()
+    lay_out(uri)
+    return MlflowClient(uri)
 
 
 def page_command(uri: str) -> str:

@@ -91,9 +91,9 @@ def test_prefixes_balance_the_classes_better_than_size_order_does():
 @pytest.mark.parametrize(
     ("folds", "sizes"),
     [
-        (68, (4, 4, 8, 16, 36)),
-        (26, (4, 4, 8, 10)),
-        (24, (4, 4, 8, 8)),
+        (68, (3, 5, 8, 16, 36)),
+        (26, (3, 5, 8, 10)),
+        (24, (3, 5, 8, 8)),
         (8, (2, 2, 4)),
         (5, (1, 1, 3)),
         (2, (1, 1)),
