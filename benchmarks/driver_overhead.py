@@ -6,8 +6,9 @@
     python benchmarks/driver_overhead.py --bare           # without Ray: the book's own loop
 
 Ledger and MLflow (SQLite) are on. CPU is the driver process's own, all threads, from the moment
-the search is ready until MLflow shows everything, and the sampler's ask is told apart. Every size
-runs in a process of its own. "relaunch" is the time in which an existing search of that size is
+the search is ready until MLflow shows every trial; the sampler's ask is told apart, and so is the
+end: pictures of the best trial and the corrected score of all, once a search. Every size runs in a
+process of its own. "relaunch" is the time in which an existing search of that size is
 read until it is ready for its next trial, "catches up" that in which every trial is compared with
 its run in MLflow, which a launch does not wait for. "saturates" is computed from the CPU per
 trial, not measured: the trials per second at which one processor is used up.
@@ -54,6 +55,7 @@ class Row:
     trials: int
     cpu: float
     ask: float
+    end: float
     mb: float
     wall: float
     relaunch: float
@@ -215,13 +217,16 @@ def measure(folder: Path, args: argparse.Namespace, trials: int) -> Row:
     else:
         tuned(book, args.slots)
     wall = time.perf_counter() - begun
+    while args.mlflow and (mirror._changed or mirror._asked is not None):
+        time.sleep(0.05)
+    end = time.process_time()
     if args.mlflow:
         mirror.__exit__(None, None, None)
-    cpu = time.process_time() - cpu - spent[0]
+    cpu, end = end - cpu - spent[0], time.process_time() - end
     finished = sum(record.state == "COMPLETE" for record in ledger.trials())
     if finished != whole:
         sys.exit(f"{finished} of {whole} trials finished: {ledger.trials()[-1].reason}")
-    return Row(whole, cpu / trials, spent[0] / trials, megabytes(), wall, relaunch, caught)
+    return Row(whole, cpu / trials, spent[0] / trials, end, megabytes(), wall, relaunch, caught)
 
 
 def main() -> None:
@@ -251,9 +256,9 @@ def main() -> None:
                     row = measure(folder, args, args.trials[0])
         print(json.dumps(asdict(row)))
         return
-    print("| trials | CPU s/trial | ask s/trial | MB | wall s | relaunch s | catches up s | "
-          "saturates |")  # fmt: skip
-    print("|---|---|---|---|---|---|---|---|")
+    print("| trials | CPU s/trial | ask s/trial | end CPU s | MB | wall s | relaunch s | "
+          "catches up s | saturates |")  # fmt: skip
+    print("|---|---|---|---|---|---|---|---|---|")
     at = sys.argv.index("--trials") if "--trials" in sys.argv else len(sys.argv)
     passed = [*sys.argv[1:at], *sys.argv[at + 1 + len(args.trials) :]]
     for trials in args.trials:
@@ -261,8 +266,9 @@ def main() -> None:
         told = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
         row = Row(**json.loads(told.strip().splitlines()[-1]))
         print(
-            f"| {row.trials} | {row.cpu:.4f} | {row.ask:.4f} | {row.mb:.0f} | {row.wall:.1f} | "
-            f"{row.relaunch:.1f} | {row.catches_up:.1f} | {1 / (row.cpu + row.ask):.0f}/s |",
+            f"| {row.trials} | {row.cpu:.4f} | {row.ask:.4f} | {row.end:.1f} | {row.mb:.0f} | "
+            f"{row.wall:.1f} | {row.relaunch:.1f} | {row.catches_up:.1f} | "
+            f"{1 / (row.cpu + row.ask):.0f}/s |",
             flush=True,
         )
 

@@ -18,9 +18,6 @@ from typing import Any
 
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
-from mlflow.exceptions import MlflowException
-from requests.exceptions import RequestException
-from sqlalchemy.exc import SQLAlchemyError
 
 import mer_search
 from mer_search.errors import InputError
@@ -28,7 +25,7 @@ from mer_search.export.reading import SETTINGS, WEIGHTS, read_settings
 from mer_search.loso.ledger import Ledger
 from mer_search.loso.metrics import OBJECTIVES
 from mer_search.tracking.background import PATIENCE
-from mer_search.tracking.place import EXPERIMENT, TrackingAway, artifacts_of, client_of, uri_of
+from mer_search.tracking.place import EXPERIMENT, answering, artifacts_of, client_of, uri_of
 
 QUIET = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
@@ -156,12 +153,8 @@ def _log_scores(client: MlflowClient, run: str, settings: dict[str, Any]) -> Non
 @contextmanager
 def _answers(uri: str, cure: str) -> Iterator[None]:
     """One message where MLflow is away, after few retries."""
-    with _variables({**PATIENCE, **QUIET}):
-        try:
-            yield
-        except (MlflowException, RequestException, SQLAlchemyError) as fault:
-            told = str(fault).strip().splitlines()[0]
-            raise TrackingAway(f"{uri}: MLflow does not answer ({told}); {cure}") from fault
+    with _variables({**PATIENCE, **QUIET}), answering(uri, cure):
+        yield
 
 
 @contextmanager

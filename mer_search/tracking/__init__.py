@@ -2,5 +2,6 @@
 
 place        which MLflow: an address, or a SQLite file in the store
 mirror       one search as a parent run with one child per trial
+runs         those runs as MLflow has them
 background   the mirror in a thread that never delays a search
 """

@@ -8,29 +8,35 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
-from requests.exceptions import RequestException
-from sqlalchemy.exc import SQLAlchemyError
 
 from mer_search import space_file
 from mer_search.config import digest_of
 from mer_search.errors import InputError
+from mer_search.loso.estimates import Estimate, correct
 from mer_search.loso.ledger import Ledger
 from mer_search.loso.metrics import OBJECTIVES
-from mer_search.loso.result import LosoResult, Protocol, Standing, read_protocol, read_result
-from mer_search.tracking import pages
+from mer_search.loso.result import (
+    LosoResult,
+    Protocol,
+    Standing,
+    counts_of,
+    read_protocol,
+    read_result,
+)
+from mer_search.tracking import pages, runs
 from mer_search.tracking.pictures import pictures
 from mer_search.tracking.place import (
     EXPERIMENT,
-    TrackingAway,
+    answering,
     artifacts_of,
     client_of,
     quoted_tags,
@@ -49,8 +55,6 @@ LAYOUT = "layout 2"
 SHOWN = "pictures"
 """Folder of a trial's pictures among its artifacts."""
 DRAWS_EVERY = 60.0  # seconds
-PARENT = ""
-"""The value of the tag `mer.trial` of the run that stands for the search."""
 
 
 @dataclass(frozen=True)
@@ -76,10 +80,11 @@ class Mirror:
         self.protocol: Protocol = read_protocol(ledger)
         self.objective: str = self.file["evaluation"]["objective"]
         self._share_view()
-        self.runs = self._find()
+        self.runs = runs.find(self.client, self.experiment, runs_of(ledger))
         self.results: dict[int, Standing] = {}
         self.points: dict[str, int] = {}  # written of each curve: one given twice costs more
         self.drawn = float("-inf")
+        self.corrected: Estimate | None = None
         self.status: dict[str, str] = {}  # of runs, as this object has left them
 
     def sync(self, numbers: Iterable[int] | None = None, *, running: bool = True) -> Synced:
@@ -89,7 +94,7 @@ class Mirror:
             running: whether a driver is at work; without one, unfinished trials show as KILLED.
         """
         before, written = len(self.runs), 0
-        parent = self.runs.get(PARENT) or self._create(PARENT)
+        parent = self.runs.get(runs.PARENT) or self._create(runs.PARENT)
         records = self.ledger.trials() if numbers is None else map(self.ledger.trial, numbers)
         for record in records:
             result = read_result(self.ledger, record, self.protocol)
@@ -117,22 +122,6 @@ class Mirror:
         if self.client.get_experiment(self.experiment).tags.get(name) != table:
             self.client.set_experiment_tag(self.experiment, name, table)
 
-    def _find(self) -> dict[str, Run]:
-        """Runs of this search by trial; a run that appears twice is reduced to its first."""
-        wanted = runs_of(self.ledger)
-        found: dict[str, Run] = {}
-        token = None
-        while True:
-            page = self.client.search_runs(
-                [self.experiment], wanted, order_by=["attributes.start_time"], page_token=token
-            )
-            for run in page:
-                if found.setdefault(run.data.tags["mer.trial"], run) is not run:
-                    self.client.delete_run(run.info.run_id)
-            token = page.token
-            if not token:
-                return found
-
     def _create(self, trial: str, result: LosoResult | None = None) -> Run:
         tags = {**quoted_tags(self.ledger), "mer.trial": trial, "mer.selected_on": SELECTED_ON}
         if result is None:
@@ -140,14 +129,14 @@ class Mirror:
             tags |= {"mer.kind": "search", "mer.digest": digest_of(self.file)}
         else:
             started, name = result.record.started, f"trial {result.record.number}"
-            parent = self.runs[PARENT].info.run_id
+            parent = self.runs[runs.PARENT].info.run_id
             tags |= {"mer.kind": "trial", "mlflow.parentRunId": parent,
                      "mer.digest": digest_of(result.record.params),
                      "mer.objective": self.objective}  # fmt: skip
             tags |= pages.weights_tag(self.file, result.record.params)
         run = self.client.create_run(self.experiment, int(1000 * started), tags, name)
-        self.runs[trial] = run
-        return run
+        self.runs[trial] = runs.slim(run)
+        return self.runs[trial]
 
     def _trial(self, result: LosoResult, parent: Run, running: bool) -> int:
         """One trial's run; 0 when it shows the same already."""
@@ -188,8 +177,8 @@ class Mirror:
         if best:
             metrics = [Metric(f"selected.{name}", best.scores[name], at, len(finished))
                        for name in OBJECTIVES]  # fmt: skip
-            if not running or over:  # a second for 1,000 trials: not while they run
-                metrics += pages.worth(self.ledger, self.protocol, finished, self.objective, at)
+            if not running or over:
+                metrics += pages.worth(self.ledger, self._correct(finished), at)
         tags = {"mlflow.note.content": pages.note(self.file, self.protocol, ended, best)}
         # Drawing costs as much as ten trials: where bests follow one another, the last one does.
         due = not running or time.monotonic() - self.drawn > DRAWS_EVERY
@@ -198,7 +187,14 @@ class Mirror:
         status = "FINISHED" if over else "RUNNING" if running else "KILLED"
         self._end(parent, status, at)
         self._write(parent, metrics, params, tags)
-        self.runs[PARENT] = self.client.get_run(parent.info.run_id)
+        self.runs[runs.PARENT] = self.client.get_run(parent.info.run_id)
+
+    def _correct(self, finished: Sequence[Standing]) -> Estimate:
+        """The corrected score; asked once more of the same trials it costs nothing."""
+        if self.corrected is None or self.corrected.finished != len(finished):
+            counts = counts_of(self.protocol, np.stack([each.predicted for each in finished]))
+            self.corrected = correct(counts, objective=self.objective)
+        return self.corrected
 
     def _beside(self, parent: Run, best: Standing | None) -> dict[str, str]:
         """Files of the search, a new best's pictures and the table of trials; the tags for them."""
@@ -223,7 +219,7 @@ class Mirror:
 
     def attach(self, name: str, text: str) -> None:
         """Puts a file beside the search's run, which is there."""
-        self.client.log_text(self.runs[PARENT].info.run_id, text, name)
+        self.client.log_text(self.runs[runs.PARENT].info.run_id, text, name)
         self.beat()
 
     def _put(self, run: Run, name: str, text: str) -> None:
@@ -250,18 +246,6 @@ class Mirror:
         rows = [RunTag(key, value) for key, value in tags.items()]
         self.client.log_batch(run.info.run_id, metrics[-1000:], params[:100], rows)
         run.data.tags.update(tags)
-
-
-@contextmanager
-def answering(uri: str) -> Iterator[None]:
-    """MLflow's errors in one message. Raises TrackingAway."""
-    try:
-        yield
-    except (MlflowException, RequestException, SQLAlchemyError) as fault:
-        told = str(fault).strip().splitlines()[0]
-        raise TrackingAway(
-            f"{uri}: MLflow does not answer ({told}); start it and run the command again"
-        ) from fault
 
 
 def mirror(

@@ -8,14 +8,13 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from mlflow.entities import Metric, Param
 
 from mer_search.experiment import Experiment
-from mer_search.loso.estimates import correct
+from mer_search.loso.estimates import Estimate
 from mer_search.loso.ledger import Ledger
 from mer_search.loso.nested import read_nested
-from mer_search.loso.result import LosoResult, Protocol, Standing, counts_of
+from mer_search.loso.result import LosoResult, Protocol, Standing
 
 SIZES = (
     "model.name",
@@ -88,13 +87,9 @@ def weights_tag(file: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str,
     return {"mer.weights": "random"} if weights == "random" and name != "patches" else {}
 
 
-def worth(
-    ledger: Ledger, protocol: Protocol, finished: Sequence[Standing], objective: str, at: int
-) -> list[Metric]:
+def worth(ledger: Ledger, found: Estimate, at: int) -> list[Metric]:
     """Corrected and nested scores with the ends of the objective's intervals, as metrics."""
-    found = correct(
-        counts_of(protocol, np.stack([each.predicted for each in finished])), objective=objective
-    )
+    objective = found.objective
     told = {f"corrected.{name}": value for name, value in found.corrected.items()}
     ends = {"corrected": found.interval, "selected": found.selected_interval}
     nested = read_nested(ledger, objective)
@@ -103,7 +98,7 @@ def worth(
         ends["nested"] = score.interval
     for kind, (low, high) in ends.items():
         told |= {f"{kind}.{objective}.low": low, f"{kind}.{objective}.high": high}
-    return [Metric(name, value, at, len(finished)) for name, value in told.items()]
+    return [Metric(name, value, at, found.finished) for name, value in told.items()]
 
 
 def view(file: Mapping[str, Any], runs: str) -> str:

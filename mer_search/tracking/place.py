@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlparse
@@ -98,6 +100,20 @@ def client_of(uri: str) -> MlflowClient:
     quiet()
     lay_out(uri)
     return MlflowClient(uri)
+
+
+@contextmanager
+def answering(uri: str, cure: str = "start it and run the command again") -> Iterator[None]:
+    """MLflow's errors in one message. Raises TrackingAway."""
+    from mlflow.exceptions import MlflowException
+    from requests.exceptions import RequestException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (MlflowException, RequestException, SQLAlchemyError) as fault:
+        told = str(fault).strip().splitlines()[0]
+        raise TrackingAway(f"{uri}: MLflow does not answer ({told}); {cure}") from fault
 
 
 def page_command(uri: str) -> str:
