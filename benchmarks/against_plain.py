@@ -63,7 +63,7 @@ def write(folder: Path, args: argparse.Namespace) -> Path:
             rows.append(f"toy,s{subject[clip]:02d},c{clip},{name},maps/{clip}-{frame}.npy,{frame}")
     (folder / "maps.csv").write_text("\n".join(rows))
     file = folder / "space.yaml"
-    racing = {"rule": "predictive"}
+    racing = {"rule": "asha", "keep": 0.3, "second_chances": 3}  # docs/racing.md
     file.write_text(yaml.safe_dump({
         "name": "ours",
         "data": {"reader": "manifest", "root": str(folder / "maps.csv")},
@@ -208,7 +208,8 @@ def scripts(folder: Path, args: argparse.Namespace, *, better: bool) -> None:
 def ours(folder: Path, args: argparse.Namespace, mode: str) -> None:
     """`mer-search launch`, as a user types it."""
     command = ["launch", str(folder / "space.yaml"), "--store", str(folder / "store")]
-    command += ["--set", "search.racing.rule=none"] if "no racing" in mode else []
+    if "no racing" in mode:
+        command += ["--set", "search.racing.rule=none", "--set", "search.racing.second_chances=0"]
     command += ["--tracking", "none"] if "no MLflow" in mode else []
     os.environ.pop("MLFLOW_TRACKING_URI", None)
     from mer_search import cli

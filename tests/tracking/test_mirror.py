@@ -16,6 +16,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from mer_search.errors import InputError
+from mer_search.loso.estimates import Estimate, correct
 from mer_search.loso.ledger import Ledger
 from mer_search.loso.result import read_results
 from mer_search.search.mirroring import Mirroring
@@ -200,6 +201,27 @@ def test_pictures_are_drawn_on_demand_and_of_partial_trials_too(invented_search:
     assert [line.get_label() for line in curve.lines] == ["uf1", "uar", "accuracy"]
     assert curve.lines[0].get_xdata().tolist() == [1, 2, 4, 6]
     assert curve.lines[0].get_ydata()[-1] == pytest.approx(result.scores["uf1"])
+
+
+def test_the_same_trials_are_corrected_once_and_runs_are_kept_slim(
+    invented_search: Search, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger, corrected = invented_search(), []
+
+    def counted(*args: Any, **options: Any) -> Estimate:
+        corrected.append(args)
+        return correct(*args, **options)
+
+    monkeypatch.setattr("mer_search.tracking.mirror.correct", counted)
+    shown = Mirror(ledger, uri_of(ledger, None))
+    for _ in range(2):
+        shown.sync(running=False)
+    assert len(corrected) == 1
+    again = Mirror(ledger, uri_of(ledger, None))
+    for known in (shown, again):
+        assert {key for run in known.runs.values() if run is not known.runs[""]
+                for key in run.data.tags} <= {"mer.shown", "mer.state", "mer.reason"}  # fmt: skip
+    assert again.sync(running=False).written == 0
 
 
 def test_a_process_killed_while_it_lays_out_the_database_leaves_none(
