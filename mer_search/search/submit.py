@@ -173,6 +173,13 @@ def follow(job: Job, shows: Callable[[str], None]) -> int:
     )
 
 
+def _leave_if_asked() -> None:
+    """Ctrl-C cancels the task once; whoever caught that on the way has not ended the following."""
+    task = asyncio.current_task()
+    if task and task.cancelling():
+        raise asyncio.CancelledError
+
+
 async def _tail(job: Job, shows: Callable[[str], None]) -> None:
     """The log once, however often the connection breaks: the server begins it anew each time."""
     from aiohttp import ClientError
@@ -182,13 +189,17 @@ async def _tail(job: Job, shows: Callable[[str], None]) -> None:
         seen = 0
         try:
             async for text in job.client.tail_job_logs(job.id):
+                _leave_if_asked()
                 away, seen = 0, seen + len(text)
                 if seen > shown:
                     shows(text[max(0, len(text) - (seen - shown)) :])
                     shown = seen
-            if job.client.get_job_info(job.id).status not in ALIVE:
+            ended = job.client.get_job_info(job.id).status not in ALIVE
+            _leave_if_asked()
+            if ended:
                 return
         except (ClientError, RuntimeError, OSError) as fault:
+            _leave_if_asked()
             away += 1
             if away > PATIENCE:
                 raise MerSearchError(

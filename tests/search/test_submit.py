@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import signal
@@ -52,7 +53,7 @@ def test_a_job_is_followed_left_found_again_and_continued(
     store = tmp_path / "store"
     ledger = Ledger(str(store), "tiny")
     # Long enough to be running still when Ctrl-C comes.
-    tiny_space.write_text(tiny_space.read_text().replace("epochs: 60", "epochs: 150"))
+    tiny_space.write_text(tiny_space.read_text().replace("epochs: 60", "epochs: 200"))
     line = command(cluster, tiny_space, store)
     with subprocess.Popen(
         line, env=client(cluster), stdout=subprocess.PIPE, text=True, cwd=tmp_path
@@ -205,3 +206,25 @@ def test_what_is_asked_of_a_launch_travels_with_the_job(tiny_space: Path) -> Non
     line = "python -m mer_search launch tiny.yaml --address auto --store /runs --device cpu"
     assert sent["entrypoint"] == f"{line} --tracking none --warm-start earlier"
     assert sent["metadata"] == {"mer-search": "tiny", "store": "/runs"}
+
+
+def test_ctrl_c_is_heard_where_the_connection_takes_it_for_a_timeout(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(submit, "PAUSE", 0.0)
+    server, pressed = Server(breaks=0), []
+    whole = server.tail_job_logs
+
+    async def tail(job: str) -> AsyncIterator[str]:
+        if not pressed:
+            pressed.append(os.kill(os.getpid(), signal.SIGINT))
+            try:
+                await asyncio.sleep(30)
+            except asyncio.CancelledError:
+                raise TimeoutError("read timed out") from None
+        async for text in whole(job):
+            yield text
+
+    monkeypatch.setattr(server, "tail_job_logs", tail)
+    with pytest.raises(KeyboardInterrupt):
+        follow(server, [])
