@@ -177,7 +177,7 @@ class Mirror:
         if best:
             metrics = [Metric(f"selected.{name}", best.scores[name], at, len(finished))
                        for name in OBJECTIVES]  # fmt: skip
-            if not running or over:
+            if not running or over:  # seconds for 10,000 trials: not while they run
                 metrics += pages.worth(self.ledger, self._correct(finished), at)
         tags = {"mlflow.note.content": pages.note(self.file, self.protocol, ended, best)}
         # Drawing costs as much as ten trials: where bests follow one another, the last one does.

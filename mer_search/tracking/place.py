@@ -63,14 +63,15 @@ def lay_out(uri: str) -> None:
     that no MLflow opens again. So the steps are taken in a folder of their own, and the finished
     file then gets its name at once; that of a faster process stays.
     """
-    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-    from sqlalchemy import make_url
-
     if not uri.startswith("sqlite:"):
         return
+    from sqlalchemy import make_url
+
     url = make_url(uri)
     if url.database in (None, "", ":memory:") or (file := Path(str(url.database))).exists():
         return
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
     file.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".mlflow-", dir=file.parent) as scratch:
         made = Path(scratch, file.name)
