@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import services
-from hosts import Host
+from hosts import Host, wait_until
 from lab import Lab
 
 ASK = """
@@ -27,6 +27,9 @@ def refused(lab: Lab) -> dict[str, str]:
     submitting.wait(services.PATIENCE)
     own = lab.desk.run("python", "-c", ASK, f"{jobs}/api/jobs/", f"{jobs}/api/version")
     member = f"http://{lab.head.address}:{agent}/api/job_agent/jobs/"
+    # Ray starts agents last; a node takes work before its own listens.
+    there = lab.head.address, agent
+    wait_until(lambda: services.answers(lab.one, *there), "the head's agent answers")
     beside = lab.one.run("python", "-c", ASK, member)
     nothing = {"RAY_AUTH_MODE": "disabled", "RAY_AUTH_TOKEN": ""}
     gcs = lab.one.run("ray", "health-check", "--address", f"{lab.head.address}:{services.GCS}",

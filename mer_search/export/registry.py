@@ -24,7 +24,7 @@ from mer_search.errors import InputError
 from mer_search.export.reading import SETTINGS, WEIGHTS, read_settings
 from mer_search.loso.ledger import Ledger
 from mer_search.loso.metrics import OBJECTIVES
-from mer_search.tracking.background import PATIENCE
+from mer_search.tracking.apart import PATIENCE
 from mer_search.tracking.place import EXPERIMENT, answering, artifacts_of, client_of, uri_of
 
 QUIET = {

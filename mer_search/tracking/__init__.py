@@ -3,5 +3,6 @@
 place        which MLflow: an address, or a SQLite file in the store
 mirror       one search as a parent run with one child per trial
 runs         those runs as MLflow has them
-background   the mirror in a thread that never delays a search
+apart        the mirror in a process of its own
+background   what keeps that process at work beside a search, and never waits for it
 """

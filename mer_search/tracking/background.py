@@ -1,20 +1,19 @@
-"""The mirror in a thread of its own: MLflow being slow or away never delays or fails a search."""
+"""The mirror beside a search: MLflow being slow or away never delays or fails it."""
 
 from __future__ import annotations
 
-import os
-import re
 import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
 
+from mer_search.errors import MerSearchError
 from mer_search.loso.ledger import Ledger
+from mer_search.tracking.apart import Apart
 
 PAUSE = 2.0  # seconds between two syncs
 LONGEST = 60.0  # seconds between two attempts while MLflow is away
 SLOW = 10.0  # seconds without a server's answer after which the end of a search waits no more
-PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
 
 
 class InBackground:
@@ -45,6 +44,7 @@ class InBackground:
         self._all = True
         self._guard, self._wake = threading.Lock(), threading.Event()
         self._over = False
+        self._mirror: Apart | None = None
         self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
 
     def __enter__(self) -> InBackground:
@@ -64,6 +64,8 @@ class InBackground:
             self._thread.join(0.1)
         if self._thread.is_alive():
             self.trouble = self.trouble or "it did not answer in time"
+            if self._mirror:
+                self._mirror.kill()
         if self.trouble:
             self.says(
                 f"MLflow is behind ({self.trouble}); nothing is lost: "
@@ -86,40 +88,45 @@ class InBackground:
         self._asked = time.monotonic()
 
     def _work(self) -> None:
-        for name, value in PATIENCE.items():
-            os.environ.setdefault(name, value)
-        mirror, pause = None, PAUSE
+        try:
+            self._keep_up()
+        finally:
+            if self._mirror:
+                self._mirror.close()
+
+    def _keep_up(self) -> None:
+        pause = PAUSE
         while True:
             over = self._over
             with self._guard:
                 numbers, self._changed = self._changed, set()
             try:
-                if mirror is None:
-                    from mer_search.tracking.mirror import Mirror
-
-                    self._beat()
-                    mirror = Mirror(self.ledger, self.uri, beat=self._beat)
-                self._beat()
+                mirror = self._started()
                 mirror.sync(None if self._all else sorted(numbers), running=not over)
                 self._asked = None  # the report takes time of our own
                 if over and self.report:
-                    page = self.report()
-                    self._beat()
-                    mirror.attach("report.html", page)
+                    mirror.attach("report.html", self.report())
                 if self.trouble:
                     self.says("MLflow is back")
                 self._all, self.trouble, pause = False, "", PAUSE
-            # A border: whatever MLflow, its database or its server throws must not end a search.
-            except Exception as fault:
+            except (MerSearchError, OSError) as fault:  # of MLflow, or of the report
                 if not self.trouble:
-                    why = _short(fault)
-                    self.says(f"MLflow at {self.uri} does not answer ({why}); the search goes on")
-                mirror, self._all, self.trouble = None, True, _short(fault)
+                    self.says(f"MLflow at {self.uri} does not answer ({fault}); the search goes on")
+                self._all, self.trouble = True, str(fault)
                 pause = min(2 * pause, LONGEST)
             self._asked = None
             if over:
                 return
             self._sleep(pause)
+
+    def _started(self) -> Apart:
+        """The mirror's process; a new one if it has ended."""
+        if self._mirror and not self._mirror.alive:
+            self._mirror.close()
+            self._mirror = None
+        if not self._mirror:
+            self._mirror, self._all = Apart(self.ledger, self.uri, beat=self._beat), True
+        return self._mirror
 
     def _sleep(self, pause: float) -> None:
         """Waits for news, but not less than `pause`, and not at all when it is over."""
@@ -129,11 +136,3 @@ class InBackground:
         while not self._over and not self._wake.wait(0.5):
             pass
         self._wake.clear()
-
-
-def _short(fault: Exception) -> str:
-    """The cause within what HTTP's layers say around it, or the first line."""
-    if cause := re.search(r"Read timed out|Connection refused|Connection aborted", str(fault)):
-        return cause[0].lower()
-    text = str(fault).strip().splitlines()
-    return f"{type(fault).__name__}: {text[0][:200]}" if text else type(fault).__name__

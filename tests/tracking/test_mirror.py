@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,8 +18,6 @@ from mer_search.errors import InputError
 from mer_search.loso.estimates import Estimate, correct
 from mer_search.loso.ledger import Ledger
 from mer_search.loso.result import read_results
-from mer_search.search.mirroring import Mirroring
-from mer_search.tracking.background import InBackground
 from mer_search.tracking.mirror import Mirror, mirror
 from mer_search.tracking.pages import weights_tag
 from mer_search.tracking.pictures import confusion_picture, curve_picture
@@ -266,51 +263,3 @@ def test_mlflow_being_away_is_told_in_one_message(
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(TrackingAway, match=r"http://127\.0\.0\.1:9: MLflow does not answer"):
         mirror(invented_search(), "http://127.0.0.1:9", running=False)
-
-
-def test_mlflow_being_away_never_delays_a_search(
-    invented_search: Search, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    said: list[str] = []
-    with InBackground(invented_search(), "http://127.0.0.1:9", says=said.append) as background:
-        begun = time.monotonic()
-        for number in range(6):
-            background.changed(number)
-        assert time.monotonic() - begun < 1.0
-        while not said:
-            time.sleep(0.05)
-    assert said[0] == (
-        "MLflow at http://127.0.0.1:9 does not answer (connection refused); the search goes on"
-    )
-    assert "`mer-search track invented` repairs it" in said[-1]
-    assert threading.active_count() < 20
-
-
-def test_a_second_ctrl_c_waits_for_nothing(invented_search: Search) -> None:
-    said: list[str] = []
-    hanging = threading.Event()
-    mirror = Mirroring(invented_search(), None, said.append, report=lambda: str(hanging.wait(60)))
-    mirror.nested()  # opens it
-    background = mirror.background
-    assert background is not None
-    try:
-        raise KeyboardInterrupt
-    except KeyboardInterrupt:
-        mirror.close()
-    assert background._thread.is_alive()
-    assert said[0].startswith("MLflow is behind")
-    hanging.set()
-    background._thread.join(60)
-
-
-def test_the_background_writes_what_changed(invented_search: Search) -> None:
-    ledger = invented_search()
-    said: list[str] = []
-    with InBackground(ledger, uri_of(ledger, None), says=said.append) as background:
-        ledger.write_trial(ledger.trial(5).ended("FAILED", values=(0.1,), reason="no memory"))
-        background.changed(5)
-    assert said == []
-    runs = runs_of(uri_of(ledger, None))
-    assert runs["invented5"].info.status == "FAILED"
-    assert runs["invented"].info.status == "FINISHED"

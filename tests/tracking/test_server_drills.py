@@ -23,7 +23,7 @@ from typer.testing import CliRunner
 from mer_search.cli import app
 from mer_search.loso.ledger import Ledger
 from mer_search.loso.result import read_results
-from mer_search.tracking import background
+from mer_search.tracking import apart, background
 from mer_search.tracking.background import InBackground
 from mer_search.tracking.mirror import Mirror, mirror
 from mer_search.tracking.place import uri_of
@@ -108,7 +108,7 @@ def seen(run: Run) -> tuple[object, ...]:
 def test_a_server_that_is_killed_during_a_search_is_completed_by_track(
     invented_search: Search, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(background, "PATIENCE", {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"})
+    monkeypatch.setattr(apart, "PATIENCE", {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"})
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     ledger = invented_search()
     assert mirror(ledger, server.uri, running=True).created == 7, "all runs, on an empty server"
