@@ -274,7 +274,8 @@ def main() -> None:
         told = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
         row = Row(**json.loads(told.strip().splitlines()[-1]))
         print(
-            f"| {row.trials} | {row.cpu:.4f} | {row.ask:.4f} | {row.mlflow:.4f} | {row.mb:.0f} | {row.wall:.1f} | {row.relaunch:.1f} | {row.catches_up:.1f} | "
+            f"| {row.trials} | {row.cpu:.4f} | {row.ask:.4f} | {row.mlflow:.4f} | {row.mb:.0f} | "
+            f"{row.wall:.1f} | {row.relaunch:.1f} | {row.catches_up:.1f} | "
             f"{1 / (row.cpu + row.ask):.0f}/s |",
             flush=True,
         )

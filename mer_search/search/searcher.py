@@ -76,6 +76,7 @@ class BlockScheduler(FIFOScheduler):
     def __init__(self, book: Book) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.book = book
+        self.over: list[Any] = []  # trials that Tune has not let go of yet
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing, as above."""
@@ -91,6 +92,22 @@ class BlockScheduler(FIFOScheduler):
         """CONTINUE or STOP."""
         go_on = hear(self.book, int(trial.config["number"]), result)
         return str(TrialScheduler.CONTINUE if go_on else TrialScheduler.STOP)
+
+    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
+        """Tune is about to note the trial's last result."""
+        self.over.append(trial)
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Any:
+        """The first that waits; those that are over give back what Tune has counted.
+
+        Tune keeps every trial, and of each metric its last 15 values: most of what a trial leaves
+        in the driver's memory.
+        """
+        while self.over:
+            kept = self.over.pop().run_metadata
+            kept.metric_n_steps.clear()
+            kept.metric_analysis.clear()
+        return super().choose_trial_to_run(tune_controller)
 
 
 def cause_of(told: str) -> str:
