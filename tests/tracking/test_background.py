@@ -13,8 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from mlflow import MlflowClient
-from mlflow.entities import Run
+from mlflow_runs import runs_of
 
 from mer_search.loso.ledger import Ledger
 from mer_search.search.mirroring import Mirroring
@@ -24,14 +23,6 @@ from mer_search.tracking.place import uri_of
 pytestmark = pytest.mark.slow  # every process imports MLflow, every database is laid out
 
 Search = Callable[..., Ledger]
-
-
-def runs_of(uri: str) -> dict[str, Run]:
-    client = MlflowClient(uri)
-    runs = client.search_runs([each.experiment_id for each in client.search_experiments()])
-    found = {run.data.tags["mer.trial"]: run for run in runs}
-    assert len(found) == len(runs), "no run appears twice"
-    return found
 
 
 def test_mlflow_being_away_never_delays_a_search(

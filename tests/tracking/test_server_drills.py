@@ -18,6 +18,7 @@ import pytest
 import requests
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from mlflow_runs import runs_of
 from typer.testing import CliRunner
 
 from mer_search.cli import app
@@ -91,14 +92,6 @@ def drive(ledger: Ledger, tracking: InBackground, numbers: range) -> None:
             tracking.changed(number)
         ledger.write_trial(record.ended("COMPLETE", values=(0.1,) * len(blocks), seconds=1.0))
         tracking.changed(number)
-
-
-def runs_of(uri: str) -> dict[str, Run]:
-    client = MlflowClient(uri)
-    runs = client.search_runs([each.experiment_id for each in client.search_experiments()])
-    found = {run.data.tags["mer.trial"]: run for run in runs}
-    assert len(found) == len(runs), "no run appears twice"
-    return found
 
 
 def seen(run: Run) -> tuple[object, ...]:
