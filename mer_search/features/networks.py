@@ -22,7 +22,6 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from mer_search.config import LAYERS
 from mer_search.errors import InputError, did_you_mean
-from mer_search.features import resnets
 
 FACENET_ORDER = (
     *("conv2d_1a", "conv2d_2a", "conv2d_2b", "maxpool_3a", "conv2d_3b", "conv2d_4a", "conv2d_4b"),
@@ -57,7 +56,9 @@ def network(name: str) -> nn.Module:
 
             net: nn.Module = InceptionResnetV1(pretrained=None)
             return net
-        if name in resnets.NETWORKS:
+        if name in LAYERS and name != "patches":
+            from mer_search.features import resnets  # and so does this
+
             return resnets.build(name)
     raise InputError("features.backbone.name", f"{name!r} is no face network; {_known(name)}")
 

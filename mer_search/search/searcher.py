@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ray.tune.progress_reporter import TrialProgressCallback
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
@@ -76,7 +77,6 @@ class BlockScheduler(FIFOScheduler):
     def __init__(self, book: Book) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.book = book
-        self.over: list[Any] = []  # trials that Tune has not let go of yet
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing, as above."""
@@ -93,21 +93,39 @@ class BlockScheduler(FIFOScheduler):
         go_on = hear(self.book, int(trial.config["number"]), result)
         return str(TrialScheduler.CONTINUE if go_on else TrialScheduler.STOP)
 
-    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
-        """Tune is about to note the trial's last result."""
-        self.over.append(trial)
-
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
-        """The first that waits; those that are over give back what Tune has counted.
-
-        Tune keeps every trial, and of each metric its last 15 values: most of what a trial leaves
-        in the driver's memory.
-        """
-        while self.over:
-            kept = self.over.pop().run_metadata
-            kept.metric_n_steps.clear()
-            kept.metric_analysis.clear()
+        """The first that waits; Tune lets go of those that are over."""
+        forget(tune_controller._tune_controller)
         return super().choose_trial_to_run(tune_controller)
+
+
+class Silence(TrialProgressCallback):
+    """In place of the printer that Tune adds: it remembers every trial it could have shown."""
+
+    def on_trial_result(self, *args: Any, **info: Any) -> None:
+        """Nothing: the search has a screen of its own."""
+
+    on_trial_error = on_trial_complete = on_trial_result
+
+
+def forget(controller: Any) -> None:
+    """Takes what is over out of Tune's lists. The ledger has what is worth keeping.
+
+    Tune keeps every trial until the end and walks through all of them at times, and keeps the tasks
+    of actors that it never had to start: a search of ten thousand would grow and slow down. Its
+    lists have no public names in Ray 2.
+    """
+    over = controller._stopped_trials | controller._failed_trials
+    for trial in over:
+        controller._trials.remove(trial)
+    lists = (controller._stopped_trials, controller._failed_trials, controller._trials_to_cache)
+    for known in lists:
+        known.difference_update(over)
+    actors = controller._actor_manager
+    tasks = actors._pending_actors_to_enqueued_actor_tasks
+    needed = {*actors._pending_actors_to_attrs, *actors._live_actors_to_ray_actors_resources}
+    for actor in tasks.keys() - needed:
+        del tasks[actor]
 
 
 def cause_of(told: str) -> str:

@@ -62,7 +62,7 @@ def tune_trials(
     """
     from ray import tune
 
-    from mer_search.search.searcher import BlockScheduler, LedgerSearcher
+    from mer_search.search.searcher import BlockScheduler, LedgerSearcher, Silence
     from mer_search.search.worker import LosoTrial
 
     material = material_of(
@@ -85,6 +85,7 @@ def tune_trials(
                 name=experiment.name,
                 storage_path=scratch,
                 verbose=0,
+                callbacks=[Silence()],
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 failure_config=tune.FailureConfig(max_failures=RETRIES),
             ),
