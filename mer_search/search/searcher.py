@@ -7,14 +7,15 @@ failed ones as FAIL; Tune's own OptunaSearch tells both as COMPLETE.
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from ray.tune.progress_reporter import TrialProgressCallback
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from mer_search.loso.metrics import OBJECTIVES
 from mer_search.search.book import Book
+from mer_search.search.tune_repairs import forget, survive
 
 LOW_MEMORY = "running low on memory"
 METRIC = "block"  # Tune insists on a metric; no decision is made on it
@@ -85,8 +86,9 @@ class BlockScheduler(FIFOScheduler):
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
         """A worker was lost. Tune says so at every loss, before it starts the trial again, and at
         the last one, which the searcher hears of as well."""
-        number, cause = int(trial.config["number"]), trial.get_error()
-        self.book.lost[number] = cause_of(str(cause)) if cause else "no cause is known"
+        # Not `trial.get_error()`: it looks where Tune's snapshots go, and there are none.
+        told = Path(trial.error_file).read_text()
+        self.book.lost[int(trial.config["number"])] = cause_of(told.rsplit("Failure #", 1)[-1])
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """CONTINUE or STOP."""
@@ -94,38 +96,10 @@ class BlockScheduler(FIFOScheduler):
         return str(TrialScheduler.CONTINUE if go_on else TrialScheduler.STOP)
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
-        """The first that waits; Tune lets go of those that are over."""
+        """The first that waits. Tune calls this in each step, before it hears of any trial."""
+        survive(tune_controller._tune_controller)
         forget(tune_controller._tune_controller)
         return super().choose_trial_to_run(tune_controller)
-
-
-class Silence(TrialProgressCallback):
-    """In place of the printer that Tune adds: it remembers every trial it could have shown."""
-
-    def on_trial_result(self, *args: Any, **info: Any) -> None:
-        """Nothing: the search has a screen of its own."""
-
-    on_trial_error = on_trial_complete = on_trial_result
-
-
-def forget(controller: Any) -> None:
-    """Takes what is over out of Tune's lists. The ledger has what is worth keeping.
-
-    Tune keeps every trial until the end and walks through all of them at times, and keeps the tasks
-    of actors that it never had to start: a search of ten thousand would grow and slow down. Its
-    lists have no public names in Ray 2.
-    """
-    over = controller._stopped_trials | controller._failed_trials
-    for trial in over:
-        controller._trials.remove(trial)
-    lists = (controller._stopped_trials, controller._failed_trials, controller._trials_to_cache)
-    for known in lists:
-        known.difference_update(over)
-    actors = controller._actor_manager
-    tasks = actors._pending_actors_to_enqueued_actor_tasks
-    needed = {*actors._pending_actors_to_attrs, *actors._live_actors_to_ray_actors_resources}
-    for actor in tasks.keys() - needed:
-        del tasks[actor]
 
 
 def cause_of(told: str) -> str:

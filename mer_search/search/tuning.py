@@ -62,7 +62,8 @@ def tune_trials(
     """
     from ray import tune
 
-    from mer_search.search.searcher import BlockScheduler, LedgerSearcher, Silence
+    from mer_search.search.searcher import BlockScheduler, LedgerSearcher
+    from mer_search.search.tune_repairs import Silence
     from mer_search.search.worker import LosoTrial
 
     material = material_of(

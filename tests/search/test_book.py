@@ -84,18 +84,24 @@ def test_a_trial_that_is_over_and_reports_again_is_only_stopped(empty: Ledger) -
     assert empty.trial(0) == before
 
 
-def test_a_lost_worker_ends_no_trial_until_it_is_lost_for_good(empty: Ledger) -> None:
+def test_a_lost_worker_ends_no_trial_until_it_is_lost_for_good(
+    empty: Ledger, tmp_path: Path
+) -> None:
     from mer_search.search.searcher import BlockScheduler, LedgerSearcher
 
     book = book_of(empty, 1)
     searcher, scheduler = LedgerSearcher(book, lambda: 1), BlockScheduler(book)
     config = searcher.suggest("tune-id")
-    trial = SimpleNamespace(config=config, get_error=lambda: "Traceback\nthe node went away")
+    causes = tmp_path / "error.txt"
+    causes.write_text("Failure # 1 (occurred at noon)\nrunning low on memory\n")
+    trial = SimpleNamespace(config=config, error_file=str(causes))
     assert book.block(0, 0, SCORES, seconds=1.0)
     scheduler.on_trial_error(None, trial)  # Tune starts it again
     assert empty.trial(0).state == "RUNNING"
     assert book.block(0, 0, SCORES, seconds=1.0)
     assert book.block(0, 1, SCORES, seconds=1.0)
+    with causes.open("a") as file:
+        file.write("Failure # 2 (occurred at one)\nTraceback\nthe node went away\n")
     scheduler.on_trial_error(None, trial)
     searcher.on_trial_complete("tune-id", error=True)
     assert empty.trial(0).state == "FAILED"
