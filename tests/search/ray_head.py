@@ -103,6 +103,7 @@ def node(
             start, env=known, stdout=log, stderr=log, start_new_session=True, cwd="/"
         )
         try:
+            _joined(process, log.fileno())
             yield process
         finally:
             if process.poll() is None:
@@ -128,6 +129,15 @@ def end(process: subprocess.Popen[bytes]) -> None:
         process.kill()
         process.wait()
     _kill(family)
+
+
+def _joined(process: subprocess.Popen[bytes], log: int) -> None:
+    """Waits until the node says so, in a log whose place of writing it shares with this process."""
+    until = time.monotonic() + 60
+    while b"Ray runtime started" not in (told := os.pread(log, 1 << 20, 0)):
+        assert process.poll() is None, told.decode()
+        assert time.monotonic() < until, f"no node within 60 s: {told.decode()}"
+        time.sleep(0.05)
 
 
 def vanish(process: subprocess.Popen[bytes]) -> None:

@@ -140,8 +140,8 @@ def _shown_once(tracking: str, *, trials: int) -> None:
 
 
 def test_a_lost_node_costs_at_most_its_running_block(drill: Drill, cluster: Nodes) -> None:
-    more = ("--trials", "4", "--set", "train.epochs=150")
-    driver = drill.start(*more)
+    # A trial must outlast the time by which one node's first worker starts later than the other's.
+    driver = drill.start("--trials", "4", "--set", "train.epochs=300")
     driver.wait_for(drill.ledger, 6)
     before = blocks_of(drill.ledger)
     trials = {place.split("/")[1] for place in before}
