@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,10 @@ class Lab:
         there = self.network.own / manifest.relative_to(self.head.disk)
         space = {**SPACE, "data": {"reader": "manifest", "root": str(there)}}
         (self.desk.disk / "drill.yaml").write_text(yaml.safe_dump(space))
+        for worker in (self.one, self.two):
+            port = services.RAY_PORTS["node-manager-port"]
+            joined = partial(services.answers, self.head, worker.address, port)
+            wait_until(joined, f"{worker.name} has joined")
         wait_until(lambda: services.answers(self.head, "127.0.0.1", services.DASHBOARD), "jobs")
         wait_until(self.mlflow_answers, "MLflow answers")
 
