@@ -230,10 +230,11 @@ def measure(folder: Path, args: argparse.Namespace, trials: int) -> Row:
     cpu, beside = time.process_time() - cpu - spent[0], seconds_of(mirror) - beside
     if args.mlflow:
         mirror.__exit__(None, None, None)
+    mb = megabytes()
     finished = sum(record.state == "COMPLETE" for record in ledger.trials())
     if finished != whole:
         sys.exit(f"{finished} of {whole} trials finished: {ledger.trials()[-1].reason}")
-    return Row(whole, cpu / trials, spent[0] / trials, beside / trials, megabytes(), wall,
+    return Row(whole, cpu / trials, spent[0] / trials, beside / trials, mb, wall,
                relaunch, caught)  # fmt: skip
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 import optuna
+from optuna.distributions import BaseDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
@@ -54,6 +57,7 @@ class Proposals:
         self.records: dict[int, TrialRecord] = {}
         self.private = bool(self.warm) or search.sampler == "gp" or search.history is not None
         self.place: dict[int, int] = {}
+        self.drawn: dict[tuple[str, ...], dict[str, Any]] = {}  # one for all trials with these
         self.since: int | None = None
         self.queue = [*search.first, *(space.grid(experiment) if search.sampler == "grid" else ())]
         for record in sorted(records, key=lambda each: each.number):
@@ -77,7 +81,8 @@ class Proposals:
         self.guide.sampler = space.sampler(search.sampler, seed=search.seed, number=number)
         trial = self.guide.ask()
         params = space.suggest(trial, self.experiment)
-        drawn = {path: self.experiment.domains[path].as_file() for path in params}
+        domains = {path: self.experiment.domains[path].as_file() for path in params}
+        drawn = self.drawn.setdefault(tuple(params), domains)
         self.records[number] = record = TrialRecord(number, "RUNNING", params, drawn)
         if self.private:
             self.place[number] = trial.number
@@ -202,7 +207,6 @@ def write_study(experiment: Experiment, records: Iterable[TrialRecord], url: str
 def frozen(record: TrialRecord, experiment: Experiment) -> FrozenTrial:
     """One record as an Optuna trial."""
     state = STATES[record.state]
-    domains = {path: Domain.parse(raw) for path, raw in record.distributions.items()}
     return FrozenTrial(
         number=record.number,
         trial_id=record.number,
@@ -214,8 +218,22 @@ def frozen(record: TrialRecord, experiment: Experiment) -> FrozenTrial:
             datetime.fromtimestamp(record.started + record.seconds) if state.is_finished() else None
         ),
         params=dict(record.params),
-        distributions={path: space.distribution(domain) for path, domain in domains.items()},
+        distributions=_distributions(json.dumps(record.distributions)),
         user_attrs={"reason": record.reason} if record.reason else {},
         system_attrs=dict(record.sampler),
         intermediate_values=_curve(record, experiment),
     )
+
+
+class _Shared(dict[str, BaseDistribution]):
+    """Distributions of many trials. Optuna copies every trial that it is given, but not these."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Shared:
+        return self
+
+
+@lru_cache
+def _distributions(domains: str) -> _Shared:
+    """Optuna's distributions of domains, given as the JSON of path -> domain."""
+    parsed = {path: Domain.parse(raw) for path, raw in json.loads(domains).items()}
+    return _Shared({path: space.distribution(domain) for path, domain in parsed.items()})
