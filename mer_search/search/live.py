@@ -35,7 +35,7 @@ class Screen(Watcher):
     def __init__(self, console: Console) -> None:
         self.console = console
         self.rows: dict[int, News] = {}
-        self.best: News | None = None
+        self.best: TrialRecord | None = None
         self.begun = time.time()
         self.live: Live | None = None
         self.bar = Progress(
@@ -63,7 +63,10 @@ class Screen(Watcher):
     def begins(self, prepared: Prepared, book: Book, slots: int) -> None:
         """The trials start."""
         self.close()
-        self.rows, self.best = {}, None  # another search's, where searches are nested
+        self.rows = {}  # another search's, where searches are nested
+        known = book.proposals.records.values()
+        complete = [each for each in known if each.state == "COMPLETE"]
+        self.best = max(complete, key=lambda each: each.values[-1], default=None)
         self.book, self.objective = book, book.experiment.evaluation.objective
         self._data(prepared)
         folds = prepared.protocol.folds
@@ -96,13 +99,13 @@ class Screen(Watcher):
         self.rows[news.record.number] = news
         record = news.record
         if record.state == "COMPLETE" and (
-            self.best is None or self._score(news) > self._score(self.best)
+            self.best is None or record.values[-1] > self.best.values[-1]
         ):
-            self.best = news
+            self.best = record
         if self.live:
             self.live.update(self._table())
         elif record.state != "RUNNING":
-            best = f"; best so far trial {self.best.record.number}" if self.best else ""
+            best = f"; best so far trial {self.best.number}" if self.best else ""
             self.says(f"{line(news, self.objective, len(self.book.protocol.folds))}{best}")
 
     def says(self, sentence: str) -> None:
@@ -128,7 +131,7 @@ class Screen(Watcher):
         ended = [news for news in self.rows.values() if news.record.state != "RUNNING"]
         running = [news for news in self.rows.values() if news.record.state == "RUNNING"]
         for news in [*running, *reversed(ended)][:SHOWN]:
-            mark = " best" if news is self.best else ""
+            mark = " best" if news.record is self.best else ""
             score = f"{self._score(news):.3f}{mark}" if news.scores else "-"
             table.add_row(
                 str(news.record.number), WORDS[news.record.state], f"{news.folds_done}/{folds}",

@@ -16,8 +16,8 @@ from mer_search.datasets import Clip, DataSet
 from mer_search.errors import InputError, SearchDiffers
 from mer_search.experiment import Experiment
 from mer_search.features.cache import Cache
-from mer_search.loso.ledger import Ledger
-from mer_search.search.book import Book
+from mer_search.loso.ledger import Ledger, TrialRecord
+from mer_search.search.book import Book, News
 from mer_search.search.live import Screen
 from mer_search.search.prepare import (
     check_same,
@@ -104,14 +104,26 @@ def test_what_was_read_is_recorded_and_shown(tiny_space: Path, tmp_path: Path) -
     text = io.StringIO()
     notes = tuple(f"toy/s0/c{i}: 2 faces on [the] onset frame" for i in range(13))
     odd = replace(prepared, filled=replace(prepared.filled, notes=notes))
-    book = cast(Book, SimpleNamespace(experiment=space_file.read(tiny_space), todo=5))
-    Screen(Console(file=text, width=200)).begins(odd, book, 2)
+    known = {
+        0: TrialRecord(0, "COMPLETE", {}, {}, (0.2, 0.7)),
+        1: TrialRecord(1, "RUNNING", {}, {}),
+    }
+    book = SimpleNamespace(experiment=space_file.read(tiny_space), todo=5,
+                           protocol=prepared.protocol,
+                           proposals=SimpleNamespace(records=known))  # fmt: skip
+    screen = Screen(Console(file=text, width=200))
+    screen.begins(odd, cast(Book, book), 2)
     shown = text.getvalue()
     assert (
         "manifest, annotation 1: 24 clips of 6 subjects (calm 12, moved 12), "
         f"digest {prepared.digest[:16]}\n" in shown
     )
     assert "toy/s0/c11: 2 faces on [the] onset frame\n1 more such notes are in search.y" in shown
+    for number, score in ((2, 0.6), (3, 0.8)):
+        record = TrialRecord(number, "COMPLETE", {}, {}, (score,))
+        screen.news(News(record, 6, {"uf1": score}))
+    best = [line.rpartition("; ")[2] for line in text.getvalue().splitlines()[-2:]]
+    assert best == ["best so far trial 0", "best so far trial 3"]  # 0 is of an earlier launch
 
 
 def test_drawn_weights_are_named() -> None:

@@ -80,3 +80,14 @@ def test_a_running_trial_is_told_after_a_rebuild() -> None:
     proposals = Proposals(experiment(), [running])
     proposals.tell(running.ended("COMPLETE", values=(0.5,)))
     assert proposals.study.trials[0].value == 0.5
+
+
+def test_trials_share_their_distributions() -> None:
+    """Copies of them were most of what a trial of a long search kept in memory."""
+    small = small_study.experiment(model={"lstm_size": {"int": [8, 64], "step": 8}})
+    proposals = Proposals(small)
+    records = small_study.run(proposals, 3)
+    assert records[0].distributions is records[2].distributions
+    rebuilt = Proposals(small, records).study.get_trials(deepcopy=False)
+    assert rebuilt[0].distributions is rebuilt[2].distributions
+    assert list(rebuilt[0].distributions) == ["model.lstm_size"]
