@@ -109,19 +109,23 @@ class Book:
     @property
     def chances(self) -> int:
         """Second chances that may still be given."""
-        return self.second.left(more_may_stop=self.todo > 0 or self._in_race())
+        return self.second.left(more_may_stop=self.todo > 0 or self._in_race > 0)
 
     @property
     def waits(self) -> bool:
         """Whether there may be something to start once the running trials have ended."""
-        return not self.stopping and self._in_race() and self.chances > 0
+        return not self.stopping and self._in_race > 0 and self.chances > 0
 
-    def _in_race(self) -> bool:
-        return not all(map(is_second, self.running.values()))
+    @property
+    def _in_race(self) -> int:
+        return sum(not is_second(record) for record in self.running.values())
 
     def _second_chance(self) -> TrialRecord | None:
-        """A stopped trial that goes on, when all others have ended."""
-        if self.todo or self._in_race() or not self.chances:
+        """A stopped trial that goes on, when no trial is left to propose.
+
+        A chance is kept for each trial that is still in its race: it may be stopped as well.
+        """
+        if self.todo or self.chances <= self._in_race:
             return None
         if record := self.second.next(self.protocol.folds):
             self.proposals.records[record.number] = record

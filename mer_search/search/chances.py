@@ -1,7 +1,7 @@
 """Second chances: what racing stopped and may still be the best is trained to its end, last of all.
 
-Not a racing rule. They are given when every trial has had its race, so that no proposal depends on
-them and the incumbent is known.
+Not a racing rule. They are given when no trial is left to propose, so that no proposal depends on
+them; the book keeps one back for every trial that is still in its race.
 """
 
 from __future__ import annotations

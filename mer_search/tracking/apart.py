@@ -140,6 +140,7 @@ def _short(fault: Exception) -> str:
 
 
 if __name__ == "__main__":
+    os.nice(19)  # trials come first: Ray gives its workers 15
     try:
         serve(*sys.argv[1:])
     except (KeyboardInterrupt, BrokenPipeError):  # the driver has gone

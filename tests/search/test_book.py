@@ -239,6 +239,10 @@ def test_the_most_promising_stopped_trials_get_their_folds_at_the_end(
     assert running is not None
     assert running.number == 3
     assert (book.next(), book.waits) == (None, True)  # the one that runs may be stopped as well
+    more = second_chances_of(ledger, 4, 2, heard)
+    assert [each.number for each in iter(more.next, None)] == [3, 2]  # and gets the other chance
+    assert (more.waits, more.chances) == (True, 1)
+    ledger.write_trial(replace(ledger.trial(2), state="STOPPED", sampler={}, notes=()))
     book.end(3, "FAILED", "no memory")
     second = book.next()
     assert second is not None
