@@ -111,7 +111,7 @@ def _tell(
             f"nothing to run: the search has its {experiment.search.trials} trials; raise --trials"
         )
     if outcome.failed:
-        out.print(f"{outcome.failed} trials failed; `mer-search status {experiment.name}` says why")
+        out.print(f"failed trials: {outcome.failed}; `mer-search status {experiment.name}` says why")
     for trial in again:
         out.print(trial.told(experiment.evaluation.objective))
     if outcome.why:

@@ -93,6 +93,13 @@ class Book:
         """The next trial would fail as well."""
         return self.troubles.hopeless
 
+    @property
+    def fruitless(self) -> bool:
+        """All trials are there, some failed, and none has all its folds."""
+        return bool(self.troubles.reasons) and not (
+            self.done or self.stopping or self.todo or self.running
+        )
+
     def next(self) -> TrialRecord | None:
         """The next trial, written to the ledger; None when there is none to start."""
         if self._shall_stop() or self.hopeless:

@@ -77,7 +77,8 @@ def launch(
         InputError, SearchDiffers, WeightsMissing: see `prepare`.
         InputError: the cluster cannot run it, see `preflight.check`.
         SearchHeld: another driver runs this search.
-        MerSearchError: no trial gets as far as its first block, or many fail in a row.
+        MerSearchError: no trial gets as far as its first block, many fail in a row, or trials
+            failed and none is left that succeeded.
         StoreFault: the store cannot be written.
     """
     everyone, ledger = Everyone(options.get("watchers", ())), Ledger(store, experiment.name)
@@ -126,7 +127,7 @@ def _run(book: Book, prepared: Prepared, everyone: Watcher, *, cache: Cache, far
         tune_trials(book.experiment, book, prepared, cache=cache, slots=free, far=far)
     if book.why and not book.limits.reached:
         raise StoreFault(book.why)
-    if book.hopeless:
+    if book.hopeless or book.fruitless:
         raise MerSearchError(book.troubles.told())
 
 

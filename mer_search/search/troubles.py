@@ -43,13 +43,18 @@ class Troubles:
         lines = [f"{count} times: {last[kind]}" for kind, count in kinds.most_common(TOLD)]
         if len(kinds) > TOLD:
             lines.append(f"and {len(kinds) - TOLD} other reasons; `mer-search status` lists them")
-        if self.blocks_seen:
-            opening = f"{self.in_a_row} trials failed one after another"
+        failed = _trials(len(self.reasons))
+        if not self.blocks_seen:
+            opening = f"{failed} failed before the first block and none succeeded"
+        elif self.hopeless:
+            opening = f"{_trials(self.in_a_row)} failed one after another"
         else:
-            opening = (
-                f"{len(self.reasons)} trials failed before their first block and none succeeded"
-            )
+            opening = f"{failed} failed and none has all its folds"
         return f"{opening}, so the search ended\n" + "\n".join(f"  - {line}" for line in lines)
+
+
+def _trials(count: int) -> str:
+    return f"{count} trial{'' if count == 1 else 's'}"
 
 
 def _kind(reason: str) -> str:

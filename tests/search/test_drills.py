@@ -175,7 +175,7 @@ def test_workers_without_memory_end_the_search_with_the_commonest_reason_first(
     driver = failing.start("--set", "search.concurrency=1")
     told = driver.ended()
     assert driver.code == 1, told
-    assert "3 trials failed before their first block and none succeeded" in told
+    assert "3 trials failed before the first block and none succeeded" in told
     first, second = (line for line in told.splitlines() if " times: " in line)
     assert first.startswith("  - 2 times: ")
     assert "memory" in first

@@ -134,7 +134,7 @@ def test_trials_that_cannot_start_end_the_search_with_the_reason(
 ) -> None:
     told = place.run("launch", tiny_space, "--set", "train.learning_rate=1e30", code=1)
     records = Ledger(str(place.store), "tiny").trials()
-    assert "trials failed before their first block and none succeeded" in told
+    assert "trials failed before the first block and none succeeded" in told
     assert "Traceback" not in told
     assert {record.state for record in records} == {"FAILED"}
     assert all(record.reason for record in records)

@@ -45,7 +45,7 @@ def test_the_commonest_reason_comes_first() -> None:
         troubles.failed(reason)
     assert troubles.hopeless
     first, *rest = troubles.told().splitlines()
-    assert first.startswith("5 trials failed before their first block and none succeeded")
+    assert first.startswith("5 trials failed before the first block and none succeeded")
     assert rest[0] == "  - 2 times: CUDA out of memory: 14 MiB"
     assert rest[-1] == "  - and 1 other reasons; `mer-search status` lists them"
 
@@ -63,6 +63,24 @@ def test_many_failures_in_a_row_end_a_search_that_had_succeeded() -> None:
         troubles.failed("no memory")
     assert troubles.hopeless
     assert f"{IN_A_ROW} trials failed one after another" in troubles.told()
+
+
+def test_a_search_that_ends_with_failures_alone_says_so(invented_search: Make) -> None:
+    book = book_of(invented_search(states=("RUNNING",)), 1)
+    assert book.next() is not None
+    book.block(0, 0, SCORES, 1.0)
+    assert not book.fruitless  # it still runs
+    book.end(0, "FAILED", "no memory")
+    assert book.fruitless
+    assert not book.hopeless
+    assert "1 trial failed and none has all its folds" in book.troubles.told()
+
+
+def test_one_failure_beside_a_success_ends_well(invented_search: Make) -> None:
+    book = book_of(invented_search(states=("COMPLETE", "RUNNING")), 2)
+    assert book.next() is not None
+    book.end(1, "FAILED", "no memory")
+    assert not book.fruitless
 
 
 def test_folds_are_counted_over_launches_and_hours_within_one(invented_search: Make) -> None:
