@@ -1,7 +1,5 @@
 """One contract suite over every racing rule, then what each rule promises by itself."""
 
-import time
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -83,20 +81,16 @@ class TestContract:
 
     @pytest.mark.parametrize("objective", ["uf1", "uar", "accuracy"])
     def test_any_objective(self, rule, objective):
-        decide(rule, folds(1)[:8], race(8, objective=objective))
+        seen = race(8, objective=objective)
+        assert not decide(rule, folds(1, 1.0)[:8], seen).stop
+        assert decide(rule, folds(1, 0.1)[:8], seen).stop == (rule != "none")
 
     def test_folds_of_one_class_and_absent_classes(self, rule):
         incumbent = np.zeros((F, C, C), int)
         incumbent[:, 0, 0], incumbent[20:, 1, 0] = 3, 1
-        decide(rule, incumbent[:4], race(4, incumbent))
-
-    def test_a_decision_takes_milliseconds(self, rule):
-        trial, seen = folds(1)[:16], race(16)
-        decide(rule, trial, seen)
-        start = time.process_time()
-        for _ in range(10):
-            decide(rule, trial, seen)
-        assert time.process_time() - start < 0.5
+        found = decide(rule, incumbent[:4], race(4, incumbent, others=()))
+        assert not found.stop  # it is the incumbent's equal
+        assert found.chance is None or 0.0 <= found.chance <= 1.0
 
     def test_folds_of_other_clips_are_refused(self, rule):
         for trial in (folds(1, people=5)[:8], np.concatenate([folds(1), folds(1)])):

@@ -31,10 +31,9 @@ def test_mlflow_being_away_never_delays_a_search(
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     said: list[str] = []
     with InBackground(invented_search(), "http://127.0.0.1:9", says=said.append) as background:
-        begun = time.monotonic()
         for number in range(6):
             background.changed(number)
-        assert time.monotonic() - begun < 1.0
+        assert not said  # nobody waited for MLflow to be found away, which takes an import of it
         while not said:
             time.sleep(0.05)
     assert said[0] == (
