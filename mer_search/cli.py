@@ -1,6 +1,6 @@
 """The command line: assembles the commands and maps errors to messages and exit codes.
 
-0 done; 1 failed; 2 the user's input is at fault; 130 interrupted.
+0 done; 1 failed; 2 the user's input is at fault; 130 interrupted or stopped.
 """
 
 from __future__ import annotations

@@ -57,8 +57,8 @@ def leaderboard(
     for place, rival in enumerate(rivals, 1):
         out.print(f"{rival.name} ({place} of {len(rivals)})", style="bold")
         outcome, _ = run(rival, out, store=store, tracking=tracking, address=address, device=device)
-        if outcome.ended == "interrupted":
-            out.print("interrupted; the same command continues, no finished fold is lost")
+        if outcome.cut_short:
+            out.print(f"{outcome.ended}; the same command continues, no finished fold is lost")
             raise typer.Exit(130)
     found = stage.read([Ledger(store, rival.name) for rival in rivals])
     if html:

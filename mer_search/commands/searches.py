@@ -62,7 +62,7 @@ def launch(
         warm_start=warm_start,
     )  # fmt: skip
     _tell(outcome, again, experiment, store)
-    if outcome.ended == "interrupted":
+    if outcome.cut_short:
         raise typer.Exit(130)
 
 
@@ -111,7 +111,7 @@ def _tell(
             f"nothing to run: the search has its {experiment.search.trials} trials; raise --trials"
         )
     if outcome.failed:
-        out.print(f"failed trials: {outcome.failed}; `mer-search status {experiment.name}` says why")
+        out.print(f"failed: {outcome.failed}; `mer-search status {experiment.name}` says why")
     for trial in again:
         out.print(trial.told(experiment.evaluation.objective))
     if outcome.why:

@@ -43,6 +43,11 @@ class Outcome:
     failed: int
     why: str = ""
 
+    @property
+    def cut_short(self) -> bool:
+        """Whether a person or a signal ended it; a limit of the search does not count."""
+        return self.ended != "finished" and not self.why
+
 
 class Options(TypedDict, total=False):
     """How a search is launched; none of it is part of what the search is.

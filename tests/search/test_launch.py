@@ -93,7 +93,7 @@ def test_ctrl_c_and_stop_end_after_the_running_blocks(place: Place, tiny_space: 
     driver.wait_for(ledger, len(blocks_of(ledger)) + 2)
     place.run("stop", "tiny")
     told = driver.ended()
-    assert driver.code == 0, told
+    assert driver.code == 130, told
     assert "stopped; the same command continues" in told
     assert len(blocks_of(ledger)) < 30
 

@@ -21,6 +21,7 @@ from mer_search.loso.ledger import Ledger, TrialRecord
 from mer_search.loso.result import read_protocol, read_results
 from mer_search.search.book import Book
 from mer_search.search.confirm import fresh
+from mer_search.search.driver import Outcome
 from mer_search.search.limits import Limits
 from mer_search.search.prepare import stored
 from mer_search.search.searcher import hear
@@ -108,6 +109,20 @@ def test_a_limit_ends_the_search_after_the_block_and_leaves_its_trial_running(
     assert book.why == "search.max_folds 8 is reached (8 folds trained)"
     assert book.next() is None
     assert ledger.trial(1).state == "RUNNING"
+
+
+@pytest.mark.parametrize(
+    ("ended", "why", "cut_short"),
+    [
+        ("finished", "", False),
+        ("interrupted", "", True),
+        ("stopped", "", True),
+        ("stopped", "search.max_hours 0.5 is reached", False),
+    ],
+)
+def test_a_limit_is_no_interruption(ended: Any, why: str, cut_short: bool) -> None:
+    prepared: Any = None
+    assert Outcome(prepared, ended, 1, 0, why).cut_short == cut_short
 
 
 def test_a_damaged_block_of_a_finished_trial_is_computed_again(invented_search: Make) -> None:
