@@ -33,8 +33,8 @@ def settled(
     if search.racing.second_chances and search.racing.rule == "none":
         faults.append(
             f"search.racing.second_chances {search.racing.second_chances}: they are for trials "
-            "that a race has stopped and search.racing.rule is none; choose a rule, or leave "
-            "them out"
+            "that a race has stopped and search.racing.rule is none; choose a rule, or no race at "
+            "all: racing: {rule: none}"
         )
     first = []
     for place, raw in enumerate(search.first):
