@@ -129,10 +129,10 @@ class InBackground:
         return self._mirror
 
     def _sleep(self, pause: float) -> None:
-        """Waits for news, but not less than `pause`, and not at all when it is over."""
+        """Waits for news, but not less than `pause`; while MLflow is away for `pause` alone."""
         until = time.monotonic() + pause
         while not self._over and time.monotonic() < until:
             time.sleep(0.05)
-        while not self._over and not self._wake.wait(0.5):
+        while not self._over and not self.trouble and not self._wake.wait(0.5):
             pass
         self._wake.clear()

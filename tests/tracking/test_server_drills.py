@@ -145,6 +145,32 @@ def test_a_server_that_is_killed_during_a_search_is_completed_by_track(
     }
 
 
+def test_a_server_that_is_away_for_a_while_is_brought_up_to_date_by_the_search_itself(
+    invented_search: Search, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(apart, "PATIENCE", {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"})
+    monkeypatch.setattr(background, "PAUSE", 0.2)
+    ledger, said = invented_search(), []
+    with InBackground(ledger, server.uri, says=said.append) as tracking:
+        drive(ledger, tracking, range(6, 8))
+        while "7" not in runs_of(server.uri):
+            time.sleep(0.1)
+        server.kill()
+        drive(ledger, tracking, range(8, 10))
+        while not said:
+            time.sleep(0.1)
+        drive(ledger, tracking, range(10, 12))  # it is known to be away: nothing waits for it
+        server.start()
+        while "MLflow is back" not in said:
+            time.sleep(0.1)
+        drive(ledger, tracking, range(12, 13))
+    assert [sentence.partition(" ")[2][:9] for sentence in said] == ["at http:/", "is back"]
+    runs = runs_of(server.uri)
+    assert set(runs) == {"", *map(str, range(13))}
+    assert {runs[str(number)].info.status for number in range(6, 13)} == {"FINISHED"}
+    assert mirror(ledger, server.uri, running=False).created == 0
+
+
 class Late(BaseHTTPRequestHandler):
     """Takes every question and answers none until the test is over."""
 
