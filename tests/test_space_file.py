@@ -49,6 +49,15 @@ def test_every_shipped_space_resolves_and_survives_its_own_form(
         assert space_file.from_dict(experiment.as_file()) == experiment
 
 
+def test_the_fragment_of_docs_search_is_a_search() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "search.md").read_text()
+    fragment = yaml.safe_load(page.partition("```yaml\n")[2].partition("```")[0])
+    wide = {"attention": {"choice": ["none", "temporal"]}, "lstm_size": {"choice": [64, 128]}}
+    search = space_file.from_dict(with_changes(model=wide, **fragment)).search
+    assert search.first == ({"model.attention": "temporal", "model.lstm_size": 128},)
+    assert set(fragment["search"]) == search.model_fields_set
+
+
 def test_when_is_written_in_full_and_looks_back() -> None:
     experiment = space_file.from_dict(SMALL)
     assert experiment.domains["model.score"].when == {"model.attention": ("temporal",)}
