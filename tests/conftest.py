@@ -15,6 +15,9 @@ from typing import Any
 
 # The tests' products are small: on busy cores a second thread makes each of them much slower.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# A shell lets what it starts in the background ignore Ctrl-C, which is part of what is tested.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import numpy as np
 import pytest

@@ -16,6 +16,7 @@ from mer_search.commands import searches
 from mer_search.commands.leaderboard import read_rivals
 from mer_search.errors import InputError
 from mer_search.loso.ledger import Ledger
+from mer_search.search.driver import Outcome
 
 BASE: dict[str, Any] = {
     "data": {"reader": "casme2", "root": "nowhere"},
@@ -91,7 +92,7 @@ def test_the_command_runs_all_and_prints_one_table(
     def run(experiment: Any, out: Any, **options: Any) -> tuple[Any, tuple[()]]:
         ran.append((experiment.name, experiment.search.trials))
         invented_search(experiment.name)
-        return SimpleNamespace(ended="finished"), ()
+        return SimpleNamespace(cut_short=False), ()
 
     monkeypatch.setattr(searches, "run", run)
     store, page = str(tmp_path / "store"), tmp_path / "page.html"
@@ -103,11 +104,13 @@ def test_the_command_runs_all_and_prints_one_table(
     assert "<html" in page.read_text()
 
 
-def test_an_interrupted_rival_ends_the_command(
-    write: Callable[..., str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(
-        searches, "run", lambda *_, **__: (SimpleNamespace(ended="interrupted"), ())
-    )
+@pytest.mark.parametrize("ended", ["interrupted", "stopped"])
+def test_a_rival_that_is_cut_short_ends_the_command(
+    write: Callable[..., str], monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str], ended: Any,
+) -> None:  # fmt: skip
+    prepared: Any = None
+    outcome = Outcome(prepared, ended, 1, 0)
+    monkeypatch.setattr(searches, "run", lambda *_, **__: (outcome, ()))
     assert cli.run(["leaderboard", write(a={}, b={})]) == 130
-    assert "the same command continues" in capsys.readouterr().out
+    assert f"{ended}; the same command continues" in capsys.readouterr().out
