@@ -106,7 +106,7 @@ def _tell(
 ) -> None:
     """How a launch ended, and what to type next."""
     out = console()
-    if not outcome.started:
+    if not outcome.started and outcome.ended == "finished":
         out.print(
             f"nothing to run: the search has its {experiment.search.trials} trials; raise --trials"
         )
@@ -115,8 +115,8 @@ def _tell(
     for trial in again:
         out.print(trial.told(experiment.evaluation.objective))
     if outcome.why:
-        out.print(f"{outcome.why}; raise it to go on")
-    if outcome.ended != "finished":
+        out.print(f"{outcome.why}, no finished fold is lost")
+    elif outcome.ended != "finished":
         out.print(f"{outcome.ended}; the same command continues, no finished fold is lost")
     out.print(f"next: mer-search compare {experiment.name} --store {store}")
 

@@ -39,8 +39,9 @@ def fresh(experiment: Experiment, chosen: list[dict[str, Any]], name: str) -> Ex
     """The search that trains `chosen` with seeds that the search itself has not used."""
     domain = experiment.domains.get(SEED)
     used = domain.every if domain else (experiment.fixed[SEED],)
-    first = max(used) + 1
-    seeds = tuple(range(first, first + experiment.search.confirm))
+    step = experiment.evaluation.seeds  # a trial uses its own seed and those after it
+    first = max(used) + step
+    seeds = tuple(range(first, first + step * experiment.search.confirm, step))
     domains = {**experiment.domains, SEED: Domain(kind="choice", values=seeds)}
     search = experiment.search.model_copy(
         update={

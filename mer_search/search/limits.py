@@ -36,10 +36,11 @@ class Limits:
 
     @property
     def reached(self) -> str:
-        """The limit that ends the search, as a sentence's beginning; empty while there is none."""
+        """The limit that ends the search and how to go on; empty while there is none."""
         hours, most = self.search.max_hours, self.search.max_folds
         if most is not None and self.folds >= most:
-            return f"search.max_folds {most} is reached ({self.folds} folds trained)"
+            trained = f"{self.folds} folds trained"
+            return f"search.max_folds {most} is reached ({trained}); raise it to go on"
         if hours is not None and time.monotonic() - self.begun >= 3600 * hours:
-            return f"search.max_hours {hours:g} is reached"
+            return f"search.max_hours {hours:g} is reached; the same command goes on for as long"
         return ""

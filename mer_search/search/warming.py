@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from mer_search.config import Evaluation
 from mer_search.errors import InputError, SearchDiffers, did_you_mean
 from mer_search.experiment import Experiment
 from mer_search.loso.ledger import Ledger, TrialRecord, searches
@@ -40,13 +41,20 @@ def warm(
         hint = did_you_mean(name, searches(ledger.store))
         raise InputError("--warm-start", f"{ledger.store} holds no search {name!r}; {hint}")
     before = stored(earlier)[0]
-    if before.evaluation != experiment.evaluation:
+    there, here = _scored(before.evaluation), _scored(experiment.evaluation)
+    if there != here:
         raise InputError(
             "--warm-start",
-            f"{name} was scored under {before.evaluation.model_dump()}, this search is under "
-            f"{experiment.evaluation.model_dump()}; its scores say nothing here",
+            f"{name} was scored with {there} and this search is with {here}; its scores say "
+            "nothing here: name a search with the same, or leave --warm-start out",
         )
     found = carry_over(before, earlier.trials(), experiment)
     ledger.write_warm(name, found.used)
     says(found.told(name))
     return found.used
+
+
+def _scored(evaluation: Evaluation) -> str:
+    """What scores must share to be compared; more seeds only make them steadier."""
+    objectives = ", ".join([evaluation.objective, *evaluation.beside])
+    return f"evaluation.folds {evaluation.folds}, objective {objectives}"

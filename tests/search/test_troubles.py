@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from mer_search import space_file
-from mer_search.config import Search
+from mer_search.config import Evaluation, Search
 from mer_search.errors import InputError, SearchDiffers
 from mer_search.loso.confirmed import best, confirmed, place
 from mer_search.loso.ledger import Ledger, TrialRecord
@@ -91,11 +91,11 @@ def test_folds_are_counted_over_launches_and_hours_within_one(invented_search: M
     assert limits.folds == 3 * 6 + 2  # three complete, one stopped and one running after a fold
     assert not limits.reached
     limits.folds += 1
-    assert limits.reached == "search.max_folds 21 is reached (21 folds trained)"
+    assert limits.reached == "search.max_folds 21 is reached (21 folds trained); raise it to go on"
     limits = Limits(Search(max_hours=0.5))
     assert not limits.reached
     limits.begun -= 1801
-    assert limits.reached == "search.max_hours 0.5 is reached"
+    assert limits.reached == "search.max_hours 0.5 is reached; the same command goes on for as long"
 
 
 def test_a_limit_ends_the_search_after_the_block_and_leaves_its_trial_running(
@@ -106,7 +106,7 @@ def test_a_limit_ends_the_search_after_the_block_and_leaves_its_trial_running(
     record = book.next()
     assert record is not None
     assert not book.block(1, 1, SCORES, 1.0)
-    assert book.why == "search.max_folds 8 is reached (8 folds trained)"
+    assert book.why == "search.max_folds 8 is reached (8 folds trained); raise it to go on"
     assert book.next() is None
     assert ledger.trial(1).state == "RUNNING"
 
@@ -264,6 +264,9 @@ def test_the_best_three_are_trained_again_with_seeds_of_their_own(invented_searc
     again = fresh(experiment, [each.record.params for each in chosen], place(chosen))
     assert again.search.trials == 6
     assert {trial["train.seed"] for trial in again.search.first} == {1, 2}
+    thrice = replace(experiment, evaluation=Evaluation(seeds=3))  # the search used 0, 1 and 2
+    again_thrice = fresh(thrice, [each.record.params for each in chosen], place(chosen))
+    assert {trial["train.seed"] for trial in again_thrice.search.first} == {3, 6}
     assert space_file.from_dict(again.as_file()) == again
     inner = Ledger(ledger.root, again.name)
     inner.create({**again.as_file(), "record": {}}, ledger.folds())
@@ -303,5 +306,8 @@ def test_a_warm_start_from_nowhere_or_another_score(invented_search: Make) -> No
     with pytest.raises(InputError, match="holds no search 'earlie'; did you mean 'earlier'"):
         warm(experiment, new, "earlie")
     other = space_file.from_dict({**experiment.as_file(), "evaluation": {"objective": "uar"}})
-    with pytest.raises(InputError, match="its scores say nothing here"):
+    told = "earlier was scored with .+ objective uf1 and .+ objective uar; its scores say nothing"
+    with pytest.raises(InputError, match=told):
         warm(other, new, "earlier")
+    steadier = {"evaluation": {"objective": "uf1", "seeds": 2, "outer": {"folds": "group-2"}}}
+    assert warm(space_file.from_dict({**experiment.as_file(), **steadier}), new, "earlier")
