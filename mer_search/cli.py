@@ -83,5 +83,7 @@ def run(arguments: list[str]) -> int:
         typer.echo(told, err=True)
         return fault.exit_code
     except (KeyboardInterrupt, typer.Abort):
-        typer.echo("mer-search: interrupted; nothing finished is lost", err=True)
+        typer.echo(
+            "mer-search: interrupted; nothing finished is lost, the same line goes on", err=True
+        )
         return 130

@@ -180,7 +180,7 @@ class Evaluation(Settings):
         return self
 
 
-CONSTRAINT = r"^parameters *<= *[0-9.]+([eE]\+?[0-9]+)?$"
+CONSTRAINT = r"^parameters *<= *[1-9][0-9]*(\.[0-9]*)?([eE]\+?[0-9]{1,2})?$"
 """What a trial must keep to, known before it trains: `parameters <= 2e6`."""
 
 
@@ -200,7 +200,7 @@ class Search(Settings):
     constraints: tuple[Annotated[str, Field(pattern=CONSTRAINT)], ...] = ()
     max_hours: Annotated[float, Field(gt=0.0)] | None = None  # of one launch
     max_folds: Positive | None = None  # fold trainings of the whole search
-    confirm: Annotated[int, Field(ge=0)] = 0  # fresh seeds for each of the best three at the end
+    confirm: Annotated[int, Field(ge=0, le=20)] = 0  # fresh seeds for the best three at the end
     history: Annotated[int, Field(ge=20)] | None = None  # trials that guide the sampler; None: all
     seed: Annotated[int, Field(ge=0)] = 0
     concurrency: Literal["auto"] | Positive = "auto"

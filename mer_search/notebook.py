@@ -40,12 +40,14 @@ def launch(
     address: str | None = None,
     settings: Mapping[str, Any] | None = None,
     device: str = "cpu",
+    warm_start: str | None = None,
 ) -> pd.DataFrame:
     """Starts or continues a search like `mer-search launch`; its trials as `results` gives them.
 
     Args:
         space: a search-space file, or a shipped name.
         settings: dotted path -> value, as `{"train.epochs": 20}`.
+        warm_start: an earlier search of the store whose trials guide the sampler.
         store, tracking: None takes MER_SEARCH_STORE, MLFLOW_TRACKING_URI or the defaults.
 
     Raises:
@@ -55,7 +57,7 @@ def launch(
     _check_ray()
     experiment = _asked(space, name, trials, settings)
     ledger = Ledger(_store(store), experiment.name)
-    _run(experiment, ledger, tracking, address=address, device=device)
+    _run(experiment, ledger, tracking, address=address, device=device, warm_start=warm_start)
     return results(experiment.name, store=store)
 
 
@@ -66,6 +68,7 @@ def _run(
     *,
     address: str | None,
     device: str,
+    warm_start: str | None,
 ) -> None:
     """The search, shown below the cell and in MLflow."""
     from rich.console import Console
@@ -73,6 +76,7 @@ def _run(
     from mer_search.features.cache import Cache
     from mer_search.report import page
     from mer_search.report.compare import compare
+    from mer_search.search.confirm import confirm
     from mer_search.search.live import Screen
     from mer_search.search.mirroring import Mirroring
     from mer_search.search.nested import launch as stage
@@ -83,8 +87,11 @@ def _run(
         report=lambda: page.render(compare([ledger])),
     )  # fmt: skip
     try:
-        stage(experiment, store=ledger.store, cache=Cache.default(), progress=screen.extracts,
-              watchers=(screen, mirror), address=address, device=device)  # fmt: skip
+        outcome = stage(experiment, store=ledger.store, cache=Cache.default(),
+                        progress=screen.extracts, watchers=(screen, mirror), address=address,
+                        device=device, warm_start=warm_start)  # fmt: skip
+        confirm(outcome, experiment, ledger, cache=Cache.default(), address=address,
+                watchers=(screen,))  # fmt: skip
     finally:
         screen.close()
         mirror.close()

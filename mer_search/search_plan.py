@@ -28,6 +28,11 @@ def settled(
     """The search with `search.first` as dotted paths; adds to `faults`."""
     if evaluation.beside:
         faults.extend(_several(search, search.racing.rule))
+    if search.sampler == "gp" and search.constraints:
+        faults.append(
+            "search.constraints: search.sampler 'gp' cannot learn from a trial that breaks one and "
+            "would propose it again; choose tpe, random or grid"
+        )
     if search.sampler == "grid":
         faults.extend(_grid(domains))
     if search.racing.second_chances and search.racing.rule == "none":

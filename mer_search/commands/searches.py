@@ -92,9 +92,8 @@ def run(
             experiment, store=store, cache=Cache.default(), address=address, device=device,
             progress=screen.extracts, watchers=(screen, mirror), warm_start=warm_start,
         )  # fmt: skip
-        seeds = experiment.search.confirm if outcome.ended == "finished" else 0
-        again = confirm(experiment, ledger, cache=Cache.default(), address=address,
-                        watchers=(screen,)) if seeds else ()  # fmt: skip
+        outcome, again = confirm(outcome, experiment, ledger, cache=Cache.default(),
+                                 address=address, watchers=(screen,))  # fmt: skip
     finally:
         screen.close()
         mirror.close()

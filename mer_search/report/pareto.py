@@ -61,4 +61,4 @@ def table(search: Search) -> Group | None:
 def _value(result: Any, name: str) -> float:
     if name in result.scores:
         return float(result.scores[name])
-    return float({**result.record.measured, "seconds": result.record.seconds}[name])
+    return float({"seconds": result.record.seconds, **result.record.measured}[name])

@@ -57,7 +57,7 @@ class Book:
         self.proposals = Proposals(experiment, records, warm=warm)
         self.limits = Limits.of(experiment.search, records, protocol.folds)
         self.troubles = Troubles()
-        self.why = ""  # nothing new is started, if not because of a wish
+        self.fault = self.limit = ""  # why nothing new is started, if not because of a wish
         self.waiting = deque(record for record in records if record.state == "RUNNING")
         self.left = max(0, trials - len(records))
         evaluation, search = experiment.evaluation, experiment.search
@@ -89,20 +89,14 @@ class Book:
         return len(self.waiting) + self.left
 
     @property
-    def hopeless(self) -> bool:
-        """The next trial would fail as well."""
-        return self.troubles.hopeless
-
-    @property
-    def fruitless(self) -> bool:
-        """All trials are there, some failed, and none has all its folds."""
-        return bool(self.troubles.reasons) and not (
-            self.done or self.stopping or self.todo or self.running
-        )
+    def in_vain(self) -> bool:
+        """The next trial would fail as well, or some did at the end and none has all its folds."""
+        going_on = self.done or self.stopping or self.todo or self.running
+        return self.troubles.hopeless or bool(self.troubles.reasons and not going_on)
 
     def next(self) -> TrialRecord | None:
         """The next trial, written to the ledger; None when there is none to start."""
-        if self._shall_stop() or self.hopeless:
+        if self._shall_stop() or self.troubles.hopeless:
             self.stopping = True
             return None
         record = self.waiting.popleft() if self.waiting else self._propose()
@@ -142,7 +136,7 @@ class Book:
 
     def _propose(self) -> TrialRecord | None:
         """A new trial, or None when there are enough; known answers are given from the ledger."""
-        while self.left:
+        while self.left and not self._shall_stop():
             self.left -= 1
             if (proposal := self.proposals.ask()) is None:  # a grid has an end
                 self.left = 0
@@ -151,9 +145,9 @@ class Book:
             record = TrialRecord(number, "RUNNING", params, distributions, started=time.time())
             known = self.done.get(_key(record))
             try:
+                with writing(self.ledger):  # before any block of it
+                    self.ledger.write_trial(record)
                 if known is None or not self._answer(record, known):
-                    with writing(self.ledger):
-                        self.ledger.write_trial(record)
                     return record
             except StoreFault as fault:
                 self.give_up(str(fault))
@@ -168,7 +162,7 @@ class Book:
             return False
         reason = f"the same settings as trial {known.number}, whose predictions these are"
         record = record.ended("COMPLETE", values=known.values, reason=reason, seconds=0.0)
-        record = replace(record, measured={**known.measured, "seconds": known.seconds})
+        record = replace(record, measured={"seconds": known.seconds, **known.measured})
         with writing(self.ledger):
             for index, block in blocks.items():
                 self.ledger.write_block(record.number, index, block)
@@ -199,8 +193,6 @@ class Book:
             record = replace(record, values=(*record.values, value), measured=measured or {})
             self.running[number] = record
             self.limits.folds += bounds[index][1] - bounds[index][0]
-            if index < len(bounds) - 1:  # the last one is written with its end
-                self._write(record)
             self._measure(record)
         if index == len(bounds) - 1:
             self.end(number, "COMPLETE", scores=scores)
@@ -212,6 +204,8 @@ class Book:
                 self.running[number] = replace(record, sampler=known)
             self.end(number, "STOPPED", decision.reason, scores)
             return False
+        if new:  # after it was judged: what a relaunch finds written is not judged again
+            self._write(record)
         self.tell(News(record, bounds[index][1], scores))
         self.stopping = self._shall_stop()
         return not self.stopping
@@ -231,6 +225,7 @@ class Book:
         record = replace(self.running[number], memory=memory)
         self.running[number] = record
         self._write(record)
+        self.stopping = self._shall_stop()
         if not self.planned or memory["width"] < memory["wanted"] or "seconds" in memory:
             self.say(f"trial {number} trains {told}")
         self.planned = True
@@ -262,11 +257,11 @@ class Book:
 
     def give_up(self, why: str) -> None:
         """Nothing new is started; trials that run stay RUNNING for the next launch."""
-        self.why, self.stopping = self.why or why, True
+        self.fault, self.stopping = self.fault or why, True
 
     def _shall_stop(self) -> bool:
         if reached := self.limits.reached:
-            self.give_up(reached)
+            self.limit, self.stopping = self.limit or reached, True
         return self.stopping or self.ledger.stop_asked()
 
     def _write(self, record: TrialRecord) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from mer_search.config import digest_of
 from mer_search.loso.folds import Folds
 from mer_search.loso.ledger import Ledger, TrialRecord
 from mer_search.search.standings import Standings
@@ -60,4 +61,11 @@ class SecondChances:
     def _stopped(self) -> list[TrialRecord]:
         """Trials that racing stopped; a constraint stops a trial before its first block."""
         records = self.records.values()
-        return [each for each in records if each.state == "STOPPED" and each.values]
+        goes = {digest_of(each.params) for each in records if each.state in ("COMPLETE", "RUNNING")}
+        found = []
+        for each in records:
+            if each.state == "STOPPED" and each.values:
+                if (settings := digest_of(each.params)) not in goes:  # twice the same is one chance
+                    found.append(each)
+                goes.add(settings)
+        return found

@@ -130,9 +130,9 @@ def _run(book: Book, prepared: Prepared, everyone: Watcher, *, cache: Cache, far
         free = slots(book.experiment, book, growing=far)
         everyone.begins(prepared, book, free())
         tune_trials(book.experiment, book, prepared, cache=cache, slots=free, far=far)
-    if book.why and not book.limits.reached:
-        raise StoreFault(book.why)
-    if book.hopeless or book.fruitless:
+    if book.fault:
+        raise StoreFault(book.fault)
+    if book.in_vain:
         raise MerSearchError(book.troubles.told())
 
 
@@ -141,7 +141,7 @@ def _outcome(book: Book, prepared: Prepared, todo: int) -> Outcome:
     if book.stopping:
         ended = "interrupted" if book.signalled else "stopped"
     started = todo - book.todo + book.second.begun
-    return Outcome(prepared, ended, started, len(book.troubles.reasons), book.why)
+    return Outcome(prepared, ended, started, len(book.troubles.reasons), book.limit)
 
 
 @contextmanager

@@ -19,26 +19,12 @@ from mer_search.loso.folds import make_folds
 from mer_search.loso.ledger import FoldBlock, Ledger
 from mer_search.loso.result import LosoResult, Protocol, choose, read_results
 from mer_search.search import driver
-from mer_search.search.book import Book, News
 from mer_search.search.cluster import ray_cluster
 from mer_search.search.driver import Options, Outcome
 from mer_search.search.hold import hold
 from mer_search.search.prepare import Prepared
 from mer_search.search.tuning import material_of
-from mer_search.search.watching import Watcher
-
-
-class _StopWith(Watcher):
-    """Ends an inner search when the whole one is asked to stop."""
-
-    def __init__(self, outer: Ledger) -> None:
-        self.outer = outer
-
-    def begins(self, prepared: Prepared, book: Book, slots: int) -> None:
-        self.book = book
-
-    def news(self, news: News) -> None:
-        self.book.stopping = self.book.stopping or self.outer.stop_asked()
+from mer_search.search.watching import StopWith, Watcher
 
 
 @dataclass(frozen=True)
@@ -155,7 +141,7 @@ def _inner_search(shared: _Launch, protocol: Protocol, group: int) -> Outcome:
     return driver.launch(
         inner_experiment(shared.experiment, inner.name, group), store=inner.store,
         cache=shared.cache, address=shared.address, device=shared.device, clips=clips,
-        watchers=(*followers, _StopWith(shared.ledger)),
+        watchers=(*followers, StopWith(shared.ledger)),
     )  # fmt: skip
 
 

@@ -132,6 +132,7 @@ def hear(book: Book, number: int, result: dict[str, Any]) -> bool:
         flat = {k.removeprefix("plan/"): v for k, v in result.items() if k.startswith("plan/")}
         plan = {k: float(v) if k == "seconds" else int(v) for k, v in flat.items()}
         book.plan(number, plan, str(result["told"]))
+        return not book.stopping
     if "failed" in result:
         book.end(number, "FAILED", str(result["failed"]))
         return False

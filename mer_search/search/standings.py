@@ -20,6 +20,7 @@ from mer_search.search.racing import (
     count_by_fold,
     decide,
     most_promising,
+    predictive,
     prefix_score,
 )
 
@@ -102,7 +103,11 @@ class Standings:
             for other, values in self.values.items()
             if other != number and len(values) > block
         ]
-        return decide(self.rule, own, replace(self._race(), others=others))
+        race = replace(self._race(), others=others)
+        found = decide(self.rule, own, race)
+        if found.stop and found.forecast is None and race.incumbent is not None:
+            found = replace(found, forecast=predictive(own, race).forecast)  # the sampler gp asks
+        return found
 
     def most_promising(self, stopped: Iterable[TrialRecord], ledger: Ledger) -> int | None:
         """The stopped trial that shall get its remaining folds; None where none can be read."""

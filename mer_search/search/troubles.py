@@ -27,8 +27,9 @@ class Troubles:
         self.in_a_row += 1
 
     def block(self) -> None:
-        """A block was finished: there is hope."""
-        self.blocks_seen, self.in_a_row = True, 0
+        """A block was finished: there is hope, but for a search that is ending already."""
+        if not self.hopeless:
+            self.blocks_seen, self.in_a_row = True, 0
 
     @property
     def hopeless(self) -> bool:

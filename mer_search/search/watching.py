@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from mer_search.loso.ledger import Ledger
 from mer_search.search.book import Book, News
 
 if TYPE_CHECKING:
@@ -24,6 +25,19 @@ class Watcher:
     def news(self, news: News) -> None: ...
     def says(self, sentence: str) -> None: ...
     def nested(self) -> None: ...
+
+
+class StopWith(Watcher):
+    """Ends an inner search when the whole one is asked to stop."""
+
+    def __init__(self, outer: Ledger) -> None:
+        self.outer = outer
+
+    def begins(self, prepared: Prepared, book: Book, slots: int) -> None:
+        self.book = book
+
+    def news(self, news: News) -> None:
+        self.book.stopping = self.book.stopping or self.outer.stop_asked()
 
 
 class Everyone(Watcher):

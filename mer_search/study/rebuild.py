@@ -156,7 +156,7 @@ def final(record: TrialRecord, experiment: Experiment) -> list[float] | None:
     """A finished trial's values, one per objective; None for any other trial."""
     if record.state != "COMPLETE":
         return None
-    known = {**record.measured, "seconds": record.seconds}
+    known = {"seconds": record.seconds, **record.measured}  # what was answered took others' time
     return [record.values[-1], *(known[name] for name in experiment.evaluation.beside)]
 
 

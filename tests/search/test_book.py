@@ -10,11 +10,14 @@ import numpy as np
 import pytest
 from optuna.trial import TrialState
 
+from mer_search import space_file
 from mer_search.loso.ledger import Ledger
 from mer_search.loso.result import Protocol, read_protocol
 from mer_search.search.book import Book, News
 from mer_search.search.prepare import stored
+from mer_search.search.searcher import hear
 from mer_search.search.troubles import HOPELESS
+from mer_search.study.rebuild import final
 
 SCORES = {"uf1": 0.5, "uar": 0.6, "accuracy": 0.7}
 Search = Callable[..., Ledger]
@@ -121,10 +124,10 @@ def test_a_worker_killed_for_memory_is_told_as_that() -> None:
 def test_failures_are_told_as_fail_and_many_of_them_end_the_search(empty: Ledger) -> None:
     book = book_of(empty, 9)
     for number in range(HOPELESS):
-        assert not book.hopeless
+        assert not book.in_vain
         book.next()
         book.end(number, "FAILED", "no memory")
-    assert book.hopeless
+    assert book.in_vain
     assert book.next() is None
     assert empty.trial(1).reason == "no memory"
     assert {trial.state for trial in book.proposals.study.trials} == {TrialState.FAIL}
@@ -137,7 +140,7 @@ def test_one_finished_block_is_hope(empty: Ledger) -> None:
     for number in range(1, 1 + HOPELESS):
         book.next()
         book.end(number, "FAILED", "no memory")
-    assert not book.hopeless
+    assert not book.in_vain
 
 
 def test_a_stop_ends_after_the_running_block_and_the_next_launch_goes_on(empty: Ledger) -> None:
@@ -171,7 +174,9 @@ def test_an_interrupted_search_proposes_what_an_undisturbed_one_does(
     assert [r.params for r in whole.trials()] == [r.params for r in halves.trials()]
 
 
-def test_a_repeated_proposal_is_answered_from_the_ledger(invented_search: Search) -> None:
+def test_a_repeated_proposal_is_answered_from_the_ledger(
+    invented_search: Search, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ledger = invented_search(states=("COMPLETE",), model={"lstm_size": {"choice": [16, 32]}},
                              train={"epochs": 3})  # fmt: skip
     record = ledger.trial(0)
@@ -189,6 +194,31 @@ def test_a_repeated_proposal_is_answered_from_the_ledger(invented_search: Search
     assert [news.folds_done for news in heard] == [6, 6, 6]
     assert ledger.trial(4).values == record.values
     assert len(book.proposals.study.trials) == 5
+    answered = ledger.trial(4)
+    both = space_file.from_dict({**stored(ledger)[0].as_file(),
+                                 "evaluation": {"objective": ["uf1", "seconds"]}})  # fmt: skip
+    assert answered.seconds == 0.0
+    assert final(answered, both) == [record.values[-1], record.seconds]  # what it would have taken
+
+    class Killed(BaseException):
+        """As a signal that nothing catches."""
+
+    def killed(*block: object) -> None:
+        raise Killed
+
+    monkeypatch.setattr(Ledger, "write_block", killed)
+    with pytest.raises(Killed):
+        book_of(ledger, 6).next()
+    monkeypatch.undo()
+    assert [each.number for each in iter(book_of(ledger, 6).next, None)] == [5]  # it goes on
+
+
+def test_a_stop_is_heard_between_answers(invented_search: Search) -> None:
+    ledger = invented_search(states=("COMPLETE",))
+    book = book_of(ledger, 5)
+    ledger.ask_to_stop()
+    assert book._propose() is None
+    assert book.left == 4
 
 
 def test_racing_stops_a_hopeless_trial_and_tells_why(invented_search: Search) -> None:
@@ -211,6 +241,40 @@ def test_racing_stops_a_hopeless_trial_and_tells_why(invented_search: Search) ->
     assert record.state == "STOPPED"
     assert "chance 0.00 of ending above the incumbent after 2 of 6 folds" in record.reason
     assert book.proposals.study.trials[2].state is TrialState.PRUNED
+
+
+def test_a_driver_killed_before_a_verdict_gives_it_after_the_relaunch(
+    invented_search: Search, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = invented_search(
+        states=("COMPLETE", "COMPLETE", "RUNNING"), search={"racing": {"rule": "asha"}}
+    )
+    protocol, block = read_protocol(ledger), ledger.block(0, 1)
+    wrong = np.roll(exact(protocol, block.keys), 1, axis=1)
+    ledger.write_block(2, 1, replace(block, probs=wrong))
+    book = book_of(ledger, 3)
+    book.next()
+    monkeypatch.setattr(book.standings, "judge", lambda number: 1 / 0)  # dies at this moment
+    with pytest.raises(ZeroDivisionError):
+        book.block(2, 1, {**SCORES, "uf1": 0.0}, seconds=1.0)
+    again = book_of(ledger, 3)
+    again.next()
+    assert again.block(2, 0, SCORES, seconds=1.0)
+    assert not again.block(2, 1, {**SCORES, "uf1": 0.0}, seconds=1.0)
+    record = ledger.trial(2)
+    assert record.state == "STOPPED"
+    assert record.reason.startswith("place 2 of 3 on 2 folds")
+    assert 0.0 <= record.sampler["forecast"] <= 1.0  # what gp is told
+
+
+def test_a_planned_trial_does_not_begin_a_block_once_the_search_ends(empty: Ledger) -> None:
+    book = book_of(empty, 2)
+    book.next()
+    plan = {"plan/width": 2, "plan/wanted": 2, "told": "2 folds at once"}
+    assert hear(book, 0, plan)
+    empty.ask_to_stop()
+    assert not hear(book, 0, plan)
+    assert empty.trial(0).state == "RUNNING"
 
 
 def second_chances_of(ledger: Ledger, trials: int, chances: int, heard: list[str]) -> Book:
@@ -270,6 +334,19 @@ def test_the_most_promising_stopped_trials_get_their_folds_at_the_end(
     whole = second_chances_of(ledger, 5, 0, heard)
     states = [trial.state for trial in whole.proposals.study.trials]
     assert states[1:3] == [TrialState.PRUNED, TrialState.COMPLETE]
+
+
+def test_equal_settings_get_one_second_chance(invented_search: Search) -> None:
+    ledger = invented_search(
+        states=("COMPLETE", "STOPPED", "STOPPED", "STOPPED"), search={"racing": {"rule": "asha"}}
+    )
+    for number, like in ((2, 1), (3, 0)):
+        record, same = ledger.trial(number), ledger.trial(like)
+        record = replace(record, params=same.params, distributions=same.distributions)
+        ledger.write_trial(record)
+    book = second_chances_of(ledger, 4, 3, [])
+    assert book.chances == 1
+    assert [each.number for each in iter(book.next, None)] == [1]
 
 
 def test_a_search_told_as_pruned_is_not_told_twice(invented_search: Search) -> None:

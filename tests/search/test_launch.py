@@ -98,6 +98,28 @@ def test_ctrl_c_and_stop_end_after_the_running_blocks(place: Place, tiny_space: 
     assert len(blocks_of(ledger)) < 30
 
 
+def test_fresh_seeds_are_stopped_continued_and_more_asked_for(
+    place: Place, tiny_space: Path
+) -> None:
+    launch = ("launch", tiny_space, "--trials", "2", "--set", "train.epochs=100", "--set")
+    driver = place.start(*launch, "search.confirm=2")
+    driver.wait_to_say("search confirm-")
+    place.run("stop", "tiny")
+    told = driver.ended()
+    assert driver.code == 130, told
+    assert "stopped; the same command continues" in told
+    told = place.run(*launch, "search.confirm=2")
+    assert told.count("with 2 fresh seeds") == 2
+    (again,) = (place.store / "tiny").glob("confirm-*")
+    ledger = Ledger(str(place.store / "tiny"), again.name)
+    before = blocks_of(ledger)
+    told = place.run(*launch, "search.confirm=3")
+    assert told.count("with 3 fresh seeds") == 2
+    assert kept(before, ledger)
+    assert [record.state for record in ledger.trials()] == ["COMPLETE"] * 6
+    assert "with 3 fresh seeds" in place.run("compare", "tiny")
+
+
 def test_a_lost_worker_costs_at_most_its_running_block(place: Place, tiny_space: Path) -> None:
     ledger = Ledger(str(place.store), "tiny")
     # Trials must outlive the search for their process.

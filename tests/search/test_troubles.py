@@ -66,14 +66,26 @@ def test_many_failures_in_a_row_end_a_search_that_had_succeeded() -> None:
     assert f"{IN_A_ROW} trials failed one after another" in troubles.told()
 
 
+def test_what_still_runs_does_not_change_why_a_search_ends(invented_search: Make) -> None:
+    book = book_of(invented_search(states=("RUNNING",) * 4), 5)
+    for _ in range(4):
+        assert book.next() is not None
+    for number in range(3):
+        book.end(number, "FAILED", "no memory")
+    assert book.next() is None
+    assert not book.block(3, 0, SCORES, 1.0)
+    assert book.in_vain
+    assert "3 trials failed before the first block" in book.troubles.told()
+
+
 def test_a_search_that_ends_with_failures_alone_says_so(invented_search: Make) -> None:
     book = book_of(invented_search(states=("RUNNING",)), 1)
     assert book.next() is not None
     book.block(0, 0, SCORES, 1.0)
-    assert not book.fruitless  # it still runs
+    assert not book.in_vain  # it still runs
     book.end(0, "FAILED", "no memory")
-    assert book.fruitless
-    assert not book.hopeless
+    assert book.in_vain
+    assert not book.troubles.hopeless
     assert "1 trial failed and none has all its folds" in book.troubles.told()
 
 
@@ -81,7 +93,7 @@ def test_one_failure_beside_a_success_ends_well(invented_search: Make) -> None:
     book = book_of(invented_search(states=("COMPLETE", "RUNNING")), 2)
     assert book.next() is not None
     book.end(1, "FAILED", "no memory")
-    assert not book.fruitless
+    assert not book.in_vain
 
 
 def test_folds_are_counted_over_launches_and_hours_within_one(invented_search: Make) -> None:
@@ -106,7 +118,7 @@ def test_a_limit_ends_the_search_after_the_block_and_leaves_its_trial_running(
     record = book.next()
     assert record is not None
     assert not book.block(1, 1, SCORES, 1.0)
-    assert book.why == "search.max_folds 8 is reached (8 folds trained); raise it to go on"
+    assert book.limit == "search.max_folds 8 is reached (8 folds trained); raise it to go on"
     assert book.next() is None
     assert ledger.trial(1).state == "RUNNING"
 
@@ -188,7 +200,7 @@ def test_a_full_disk_is_told_and_costs_nothing_that_was_finished(
         filler.write_bytes(bytes(2**20))
     before = (Path(ledger.root) / "trials/000001/trial.json").read_bytes()
     assert not book.block(1, 1, SCORES, 1.0)
-    assert "the store cannot be written (No space left on device); free some space" in book.why
+    assert "the store cannot be written (No space left on device); free some space" in book.fault
     assert book.next() is None
     assert (Path(ledger.root) / "trials/000001/trial.json").read_bytes() == before
     assert not list(Path(ledger.root).rglob("*.partial"))
@@ -206,7 +218,7 @@ def test_a_store_that_turns_read_only(invented_search: Make, small_disk: Path) -
     book = book_of(ledger, 4)
     assert book.next() is None
     assert book.left == 3
-    assert "Read-only file system); make it writable and launch again" in book.why
+    assert "Read-only file system); make it writable and launch again" in book.fault
     assert [result.complete for result in read_results(ledger)] == [True]
 
 
@@ -224,7 +236,7 @@ def test_what_a_worker_says_of_its_store_leaves_the_trial_running(invented_searc
     book = book_of(ledger, 1)
     book.next()
     assert not hear(book, 0, {"store": "the store cannot be written"})
-    assert book.why == "the store cannot be written"
+    assert book.fault == "the store cannot be written"
     assert ledger.trial(0).state == "RUNNING"
 
 
@@ -263,15 +275,19 @@ def test_the_best_three_are_trained_again_with_seeds_of_their_own(invented_searc
     assert confirmed(ledger, results, "uf1") == ()
     again = fresh(experiment, [each.record.params for each in chosen], place(chosen))
     assert again.search.trials == 6
-    assert {trial["train.seed"] for trial in again.search.first} == {1, 2}
+    assert [trial["train.seed"] for trial in again.search.first[:7]] == [1, 1, 1, 2, 2, 2, 3]
     thrice = replace(experiment, evaluation=Evaluation(seeds=3))  # the search used 0, 1 and 2
     again_thrice = fresh(thrice, [each.record.params for each in chosen], place(chosen))
-    assert {trial["train.seed"] for trial in again_thrice.search.first} == {3, 6}
+    assert [trial["train.seed"] for trial in again_thrice.search.first[2:4]] == [3, 6]
+    more = replace(experiment, search=experiment.search.model_copy(update={"confirm": 5}))
+    later = fresh(more, [each.record.params for each in chosen], place(chosen))
+    assert later.search.trials == 15
+    assert later.identity("") == again.identity("")  # goes on with the two seeds that are there
     assert space_file.from_dict(again.as_file()) == again
     inner = Ledger(ledger.root, again.name)
     inner.create({**again.as_file(), "record": {}}, ledger.folds())
-    for number, params in enumerate(again.search.first):
-        source = chosen[number // 2].record.number
+    for number, params in enumerate(again.search.first[:6]):
+        source = chosen[number % 3].record.number
         for index, block in ledger.blocks(source)[0].items():
             inner.write_block(number, index, block)
         inner.write_trial(TrialRecord(number, "COMPLETE", params, {}, values=(0.5,) * 4))

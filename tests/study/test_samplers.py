@@ -141,9 +141,15 @@ def test_a_broken_constraint_steers_the_sampler() -> None:
     ]
 
 
-def test_an_unreadable_constraint_is_refused() -> None:
-    with pytest.raises(InputError, match=r"search.constraints: 'memory < 2' is refused"):
-        experiment({"constraints": ["memory < 2"]})
+@pytest.mark.parametrize("constraint", ["memory < 2", "parameters <= 1.2.3", "parameters <= 0"])
+def test_an_unreadable_constraint_is_refused(constraint: str) -> None:
+    with pytest.raises(InputError, match=rf"search.constraints: '{constraint}' is refused"):
+        experiment({"constraints": [constraint]})
+
+
+def test_gp_takes_no_constraints() -> None:
+    with pytest.raises(InputError, match="'gp' cannot learn from a trial that breaks one"):
+        experiment({"sampler": "gp", "constraints": ["parameters <= 2e3"]})
 
 
 def test_a_warm_start_uses_points_of_the_new_space_and_says_what_it_drops() -> None:
