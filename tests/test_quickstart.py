@@ -72,6 +72,7 @@ def test_the_whole_way_with_a_signal(tmp_path: Path) -> None:
 def test_without_a_signal_scores_stay_at_chance(tmp_path: Path) -> None:
     """The quickstart's search on its clips; fewer key frames, which are most of its time."""
     synthetic.write(tmp_path / "demo" / "data", signal=0)
+    mer_search(tmp_path, "weights", "fetch", "facenet-casia")
     narrow = ("--set", "features.keyframes.method=uniform", "--set", "features.keyframes.count=4")
     mer_search(tmp_path, "launch", "quickstart", "--trials", "5", "--store", "runs", *narrow)
     found = compared(tmp_path, tmp_path / "runs")
