@@ -94,6 +94,14 @@ def drive(ledger: Ledger, tracking: InBackground, numbers: range) -> None:
         tracking.changed(number)
 
 
+def lose_after_two_trials(ledger: Ledger, tracking: InBackground, server: Server) -> None:
+    """Trials 6 and 7 are shown, then the server is killed."""
+    drive(ledger, tracking, range(6, 8))
+    while "7" not in runs_of(server.uri):
+        time.sleep(0.1)
+    server.kill()
+
+
 def seen(run: Run) -> tuple[object, ...]:
     return run.info.status, run.info.end_time, run.data.metrics, run.data.params, run.data.tags
 
@@ -107,10 +115,7 @@ def test_a_server_that_is_killed_during_a_search_is_completed_by_track(
     assert mirror(ledger, server.uri, running=True).created == 7, "all runs, on an empty server"
     said: list[str] = []
     with InBackground(ledger, server.uri, says=said.append) as tracking:
-        drive(ledger, tracking, range(6, 8))
-        while "7" not in runs_of(server.uri):
-            time.sleep(0.1)
-        server.kill()
+        lose_after_two_trials(ledger, tracking, server)
         drive(ledger, tracking, range(8, 12))
     ledger.write_trial(ledger.trial(5).ended("FAILED", values=(0.1,), reason="no memory"))
     assert all(result.complete for result in read_results(ledger)[6:])
@@ -152,10 +157,7 @@ def test_a_server_that_is_away_for_a_while_is_brought_up_to_date_by_the_search_i
     monkeypatch.setattr(background, "PAUSE", 0.2)
     ledger, said = invented_search(), []
     with InBackground(ledger, server.uri, says=said.append) as tracking:
-        drive(ledger, tracking, range(6, 8))
-        while "7" not in runs_of(server.uri):
-            time.sleep(0.1)
-        server.kill()
+        lose_after_two_trials(ledger, tracking, server)
         drive(ledger, tracking, range(8, 10))
         while not said:
             time.sleep(0.1)
